@@ -1,0 +1,124 @@
+"""The auction log: one row is one bid opportunity, checked and in time order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from bidpilot.ctr.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bidpilot.ctr.types import BoolArray, IntArray
+
+SECONDS_PER_HOUR = 3600
+SECONDS_PER_DAY = 24 * SECONDS_PER_HOUR
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of LOG_SCHEMA: its name, dtype, unit, value where the source has none, and meaning."""
+
+    name: str
+    dtype: str
+    unit: str
+    default: Any
+    meaning: str
+
+
+LOG_SCHEMA = (
+    Column("id", "str", "-", "", "identity of the opportunity; used to find duplicates, never a feature"),
+    Column("time", "float64", "s", 0.0, "seconds since 1970-01-01, or since midnight of the log's first day"),
+    Column("price", "int64", "micro-currency", 0, "lowest bid that wins, where price_known"),
+    Column("price_known", "bool", "-", False, "False: only price > bid is known (right-censored)"),
+    Column("bid", "int64", "micro-currency", 0, "what the logging buyer bid; 0 where not recorded"),
+    Column("won", "bool", "-", True, "the impression was shown; clicks can be seen only then"),
+    Column("click", "int8", "0/1", 0, "the impression was clicked"),
+    Column("conversion", "int8", "0/1", 0, "the click led to a conversion"),
+    Column("value", "float64", "currency", 0.0, "worth of the conversion"),
+    Column("reserve", "int64", "micro-currency", 0, "floor price of the slot"),
+    Column("segment", "str", "-", "all", "user segment, for targeting"),
+    Column("pctr", "float64", "probability", float("nan"), "click prediction that came with the log"),
+)
+"""Every column outside this table is a feature."""
+
+SCHEMA_NAMES = tuple(column.name for column in LOG_SCHEMA)
+
+
+@dataclass(frozen=True)
+class AuctionLog:
+    """A checked, time-ordered auction log.
+
+    frame: one row per opportunity, all columns of LOG_SCHEMA with its dtypes, plus the features.
+    categorical, numeric: names of the feature columns (str and float64; a missing number is NaN).
+    recorded: names of the LOG_SCHEMA columns that the source really had.
+    currency: name of the currency unit, for tables and figures.
+    source: where it came from, for messages.
+
+    Raises InputError when a column is missing or of the wrong dtype, or when time runs backwards.
+    """
+
+    frame: pd.DataFrame
+    categorical: tuple[str, ...] = ()
+    numeric: tuple[str, ...] = ()
+    recorded: frozenset[str] = frozenset()
+    currency: str = "currency"
+    source: str = field(default="log", compare=False)
+
+    def __post_init__(self) -> None:
+        """Check the columns, their dtypes and the order of time."""
+        wanted = {column.name: column.dtype for column in LOG_SCHEMA}
+        wanted |= dict.fromkeys(self.categorical, "str") | dict.fromkeys(self.numeric, "float64")
+        for name, dtype in wanted.items():
+            if name not in self.frame.columns:
+                raise InputError(f"{self.source}: column {name!r} is missing; the log has {list(self.frame.columns)}")
+            if str(self.frame[name].dtype) != dtype:
+                raise InputError(f"{self.source}: column {name!r} must be {dtype}, it is {self.frame[name].dtype}")
+        if (np.diff(self.frame["time"].to_numpy()) < 0).any():
+            raise InputError(f"{self.source}: time runs backwards; sort the rows by time (stable) first")
+
+    def __len__(self) -> int:
+        """Return the number of opportunities."""
+        return len(self.frame)
+
+    def __contains__(self, name: str) -> bool:
+        """Tell whether the source recorded this column of LOG_SCHEMA."""
+        return name in self.recorded
+
+    @property
+    def hour(self) -> IntArray:
+        """(n,) hour of day, 0..23."""
+        return (self.frame["time"].to_numpy() // SECONDS_PER_HOUR).astype(np.int64) % 24
+
+    @property
+    def day(self) -> IntArray:
+        """(n,) number of the calendar day since 1970-01-01 (or since the log's first day)."""
+        return (self.frame["time"].to_numpy() // SECONDS_PER_DAY).astype(np.int64)
+
+    def rows(self, keep: BoolArray | IntArray | slice) -> AuctionLog:
+        """Return the log of the kept rows; the order must stay that of time."""
+        part = self.frame.loc[keep] if isinstance(keep, np.ndarray) and keep.dtype == bool else self.frame.iloc[keep]
+        return replace(self, frame=part.reset_index(drop=True))
+
+    @classmethod
+    def from_columns(
+        cls,
+        columns: Mapping[str, Any],
+        *,
+        categorical: tuple[str, ...] = (),
+        numeric: tuple[str, ...] = (),
+        currency: str = "currency",
+        source: str = "log",
+    ) -> AuctionLog:
+        """Build a log from the columns at hand: absent ones get their default, rows are sorted by time (stable)."""
+        n = len(columns["time"])
+        data = {c.name: pd.Series(columns.get(c.name, np.full(n, c.default)), dtype=c.dtype) for c in LOG_SCHEMA}
+        data |= {name: pd.Series(columns[name], dtype="str") for name in categorical}
+        data |= {name: pd.Series(columns[name], dtype="float64") for name in numeric}
+        frame = pd.DataFrame(data).sort_values("time", kind="stable", ignore_index=True)
+        recorded = frozenset(set(columns) & set(SCHEMA_NAMES))
+        return cls(frame, categorical, numeric, recorded, currency, source)

@@ -1,0 +1,1 @@
+"""Response models: one file each, the forward pass reads like the paper."""

@@ -1,0 +1,197 @@
+"""The one fit loop: networks on plain arrays, early stopping on a later-in-time split, best weights kept."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
+from tqdm import tqdm
+
+from bidpilot.ctr.fields import FieldEncoder, Fields
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from bidpilot.ctr.log import AuctionLog
+    from bidpilot.ctr.types import FloatArray
+
+CHUNK = 16_384
+"""Rows per forward pass where no gradient is needed."""
+
+STEPS = 40
+"""A small log is cut into smaller batches, so that an epoch has at least about this many steps."""
+
+
+class Predictor(Protocol):
+    """The probability of one event, and all that is needed to save it."""
+
+    def predict(self, log: AuctionLog) -> FloatArray:
+        """Return the probability (n,) of the event for every row."""
+
+    def settings(self) -> dict[str, Any]:
+        """Return the JSON part of what is saved."""
+
+    def tensors(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the arrays of what is saved."""
+
+
+class Network(nn.Module, ABC):
+    """What the fit loop trains: log-odds from fields, and a prior on the weights."""
+
+    @abstractmethod
+    def forward(self, ids: Tensor, numbers: Tensor, noise: torch.Generator | None = None) -> Tensor:
+        """Return log-odds (n,) from ids (n, F) and numbers (n, D); noise is given in training only (dropout)."""
+
+    @abstractmethod
+    def penalty(self) -> Tensor:
+        """Return minus the log prior of the weights, up to a constant."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Training and validation log loss after each epoch; epoch 0 is the network before training."""
+
+    train: tuple[float, ...] = ()
+    valid: tuple[float, ...] = ()
+
+    @property
+    def best(self) -> int:
+        """Return the epoch whose weights were kept: the lowest validation loss."""
+        return int(np.argmin(self.valid)) if self.valid else 0
+
+
+@dataclass(frozen=True)
+class NetworkConfig(ABC):
+    """Settings that every network shares; a model's Config adds its own.
+
+    learning_rate: of Adam. batch_size: rows per step, fewer on small logs. epochs: at most so many.
+    patience: stop after so many epochs without a better validation loss. min_count: rarer ids share
+    the id of the unseen. hour: take the hour of day as a categorical field.
+    """
+
+    learning_rate: float = 0.01
+    batch_size: int = 1024
+    epochs: int = 40
+    patience: int = 3
+    min_count: int = 2
+    hour: bool = True
+
+    @abstractmethod
+    def build(self, encoder: FieldEncoder, rate: float, generator: torch.Generator) -> Network:
+        """Return the untrained network for the encoder's fields; at first it predicts about the base rate."""
+
+    def fit(
+        self, train: AuctionLog, valid: AuctionLog, event: str, rng: np.random.Generator
+    ) -> tuple[TrainedNetwork, Curve]:
+        """Fit the probability of an event (a 0/1 column of the log); valid must be later in time than train."""
+        encoder = FieldEncoder.fit(train, self.min_count, hour=self.hour)
+        seen, kept = train.frame[event].to_numpy(np.float32), valid.frame[event].to_numpy(np.float32)
+        rate = float((seen.sum() + 0.5) / (len(seen) + 1.0))
+        network = self.build(encoder, rate, torch_generator(rng))
+        curve = fit_network(network, (encoder.transform(train), seen), (encoder.transform(valid), kept), self, rng)
+        return TrainedNetwork(self, encoder, network), curve
+
+    def restore(self, settings: dict[str, Any], tensors: dict[str, npt.NDArray[Any]]) -> TrainedNetwork:
+        """Rebuild what TrainedNetwork.settings and .tensors returned."""
+        encoder = FieldEncoder.from_json(settings["encoder"])
+        network = self.build(encoder, 0.5, torch.Generator())
+        network.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
+        return TrainedNetwork(self, encoder, network)
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """A trained network with its encoder: a Predictor."""
+
+    config: NetworkConfig
+    encoder: FieldEncoder
+    network: Network
+
+    def predict(self, log: AuctionLog) -> FloatArray:
+        """Return the probability (n,) of the event for every row."""
+        score = _scores(self.network, self.encoder.transform(log)).to(torch.float64)
+        return np.asarray(torch.sigmoid(score).numpy())
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings and the encoder."""
+        return {"config": asdict(self.config), "encoder": self.encoder.to_json()}
+
+    def tensors(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the weights."""
+        return {name: tensor.numpy() for name, tensor in self.network.state_dict().items()}
+
+
+def torch_generator(rng: np.random.Generator) -> torch.Generator:
+    """Return a torch generator seeded from rng."""
+    return torch.Generator().manual_seed(int(rng.integers(2**63)))
+
+
+def fit_network(
+    network: Network,
+    train: tuple[Fields, npt.NDArray[np.float32]],
+    valid: tuple[Fields, npt.NDArray[np.float32]],
+    config: NetworkConfig,
+    rng: np.random.Generator,
+) -> Curve:
+    """Minimise log loss plus prior with Adam; leave the network with the weights of the best epoch."""
+    optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
+    noise = torch_generator(rng)
+    losses = [(_loss(network, *train), _loss(network, *valid))]
+    best = _copy(network)
+    bar = tqdm(range(config.epochs), desc="fit", unit="epoch", disable=None, leave=False)
+    for _ in bar:
+        loss = _epoch(network, *train, optimizer, config.batch_size, rng, noise)
+        losses.append((loss, _loss(network, *valid)))
+        bar.set_postfix(train=f"{loss:.5f}", valid=f"{losses[-1][1]:.5f}")
+        curve = Curve(*(tuple(column) for column in zip(*losses, strict=True)))
+        if curve.best == len(losses) - 1:
+            best = _copy(network)
+        if curve.best + config.patience < len(losses):
+            break
+    network.load_state_dict(best)
+    return Curve(*(tuple(column) for column in zip(*losses, strict=True)))
+
+
+def _epoch(
+    network: Network,
+    fields: Fields,
+    label: npt.NDArray[np.float32],
+    optimizer: torch.optim.Optimizer,
+    batch_size: int,
+    rng: np.random.Generator,
+    noise: torch.Generator,
+) -> float:
+    """Take every row once, in random order; return the mean log loss on the way."""
+    n = len(label)
+    order = rng.permutation(n)
+    ids, numbers, labels = (torch.from_numpy(array[order]) for array in (fields.ids, fields.numbers, label))
+    size = max(min(batch_size, n // STEPS), 1)
+    total = 0.0
+    for start in range(0, n, size):
+        part = slice(start, start + size)
+        loss = cross_entropy(network(ids[part], numbers[part], noise), labels[part])
+        optimizer.zero_grad(set_to_none=True)
+        (loss + network.penalty() / n).backward()
+        optimizer.step()
+        total += float(loss) * len(labels[part])
+    return total / n
+
+
+@torch.no_grad()
+def _scores(network: Network, fields: Fields) -> Tensor:
+    """Return log-odds (n,), in chunks."""
+    parts = [slice(start, start + CHUNK) for start in range(0, max(len(fields), 1), CHUNK)]
+    return torch.cat([network(torch.from_numpy(fields.ids[p]), torch.from_numpy(fields.numbers[p])) for p in parts])
+
+
+def _loss(network: Network, fields: Fields, label: npt.NDArray[np.float32]) -> float:
+    return float(cross_entropy(_scores(network, fields).double(), torch.from_numpy(label).double()))
+
+
+def _copy(network: Network) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}

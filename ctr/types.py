@@ -1,0 +1,63 @@
+"""Array aliases, the unit of money, and the two protocols everything downstream reads models through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from bidpilot.ctr.log import AuctionLog
+
+FloatArray: TypeAlias = npt.NDArray[np.float64]
+IntArray: TypeAlias = npt.NDArray[np.int64]
+BoolArray: TypeAlias = npt.NDArray[np.bool_]
+
+MICROS = 1_000_000
+"""Micro-currency units in one unit of currency; money is int64 micro-currency per impression."""
+
+UNWINNABLE = 2**40
+"""A price (micro-currency) that no bid reaches: the mass above the highest price ever identified."""
+
+
+def to_micros(currency: npt.ArrayLike) -> IntArray:
+    """Convert currency to int64 micro-currency, rounding half to even."""
+    return np.rint(np.asarray(currency, dtype=np.float64) * MICROS).astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What a bidder believes about n impressions, if they were shown.
+
+    pctr: (n,) probability of a click.
+    pcvr: (n,) probability of a conversion given a click.
+    value: (n,) expected value of a conversion, currency.
+    """
+
+    pctr: FloatArray
+    pcvr: FloatArray
+    value: FloatArray
+
+
+class ResponseModel(Protocol):
+    """Anything that predicts clicks, conversions and value from the features of a log."""
+
+    def predict(self, log: AuctionLog) -> Response:
+        """Predict the response of every row, in row order."""
+
+
+class PriceModel(Protocol):
+    """The law of the lowest bid that wins, given the hour of day and a group of similar impressions.
+
+    hour: (n,) int64, 0..23. group: (n,) int64, 0..groups-1 (for instance quintiles of predicted value).
+    """
+
+    def win_probability(self, bid: IntArray, hour: IntArray, group: IntArray) -> FloatArray:
+        """P(price to beat <= bid), (n,), for bids (n,) in micro-currency."""
+
+    def sample(
+        self, hour: IntArray, group: IntArray, rng: np.random.Generator, above: IntArray | None = None
+    ) -> IntArray:
+        """Draw prices (n,) in micro-currency; with above, from the law conditional on price > above."""

@@ -1,0 +1,49 @@
+"""The feedback controller that every learned policy stands on: the incremental ratio rule.
+
+log multiplier += gain * clip(1 - spend / target, -1, 1), with the target re-planned on the remaining budget
+(handbook name: incremental; AuctionNet's PID is a coarse relative). It lives here because the environments'
+actions are residuals on it; agents/incremental wraps it as a policy.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from bidpilot.envs.forecast import Forecast
+    from bidpilot.envs.types import Campaign, CampaignState
+
+GAIN = 0.15
+
+
+class Pacer:
+    """A plan re-made on what is left, and the multiplier that follows it.
+
+    Attributes: start, the forecast's multiplier for the budget; multiplier, the current one; plan (ticks,)
+    shares of the budget; target, currency to spend in the current tick.
+    """
+
+    def __init__(self, campaign: Campaign, forecast: Forecast, gain: float = GAIN) -> None:
+        """Start at the forecast's multiplier for the budget."""
+        self.gain = gain
+        self.start = forecast.multiplier(campaign.scarcity)
+        self.multiplier = self.start
+        self.plan = forecast.plan(campaign.scarcity)
+        self._to_come = np.append(np.cumsum(self.plan[::-1])[::-1], 0.0)
+        self.target = 0.0
+
+    def target_at(self, state: CampaignState) -> float:
+        """Return the currency to spend in the coming tick: what is left, shared out by the rest of the plan."""
+        if state.tick >= len(self.plan):
+            return 0.0
+        return float(state.left * self.plan[state.tick] / self._to_come[state.tick])
+
+    def observe(self, state: CampaignState) -> float:
+        """Take in the last tick and return the multiplier for the coming one."""
+        if state.tick > 0 and self.target > 0.0:
+            error = 1.0 - float(state.last.spend.sum()) / self.target
+            self.multiplier *= float(np.exp(self.gain * min(max(error, -1.0), 1.0)))
+        self.target = self.target_at(state)
+        return self.multiplier

@@ -1,0 +1,101 @@
+"""What past days say about the next one: the table that controllers, agents and bundles plan with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bidpilot.ctr.errors import InputError
+from bidpilot.ctr.types import MICROS, FloatArray
+from bidpilot.envs.types import COLUMNS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bidpilot.envs.types import Day
+
+SPEND, PREDICTED = COLUMNS.index("spend"), COLUMNS.index("predicted")
+STEPS = 129
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Mean of past days on a grid of multipliers (A,), scale-free so that it carries over to other volumes.
+
+    multipliers: (A,) increasing. spend: (A, ticks) spend as a share of a day's full (second-price) cost.
+    value: (A, ticks) predicted worth won as a share of a day's whole predicted worth.
+    volume: (ticks,) share of a day's opportunities. full_cost: currency, mean cost of winning all of a day.
+    full_value: currency, mean predicted worth of a day.
+    """
+
+    multipliers: FloatArray
+    spend: FloatArray
+    value: FloatArray
+    volume: FloatArray
+    full_cost: float
+    full_value: float
+
+    @classmethod
+    def of(cls, days: Sequence[Day], auction: str = "second_price") -> Forecast:
+        """Measure past days. Raises InputError when they hold nothing that can be won."""
+        ratios = np.concatenate([day.ratio[np.isfinite(day.ratio) & (day.ratio > 0)] for day in days])
+        if not ratios.size:
+            raise InputError("no past opportunity has both a known price and a predicted worth above 0")
+        low, high = np.quantile(ratios, [0.001, 1.0])
+        grid = np.geomspace(low / 2, high, STEPS)
+        tables = np.mean([_table(day, grid) for day in days], axis=0)
+        full_cost = float(np.mean([day.full_cost for day in days])) / MICROS
+        full_value = float(np.mean([day.seen.value.sum() for day in days]))
+        volume = np.mean([day.offered.sum(axis=1) for day in days], axis=0)
+        won = tables[..., PREDICTED]
+        paid = won * grid[:, None] if auction == "first_price" else tables[..., SPEND] / MICROS
+        return cls(grid, paid / full_cost, won / full_value, volume / volume.sum(), full_cost, full_value)
+
+    @property
+    def ticks(self) -> int:
+        """Number of ticks in a day."""
+        return len(self.volume)
+
+    def multiplier(self, scarcity: float) -> float:
+        """Return the multiplier at which an average day spends this share of its full cost."""
+        return float(np.interp(scarcity, *_rising(self.spend.sum(axis=1), self.multipliers)))
+
+    def spend_at(self, multiplier: float) -> FloatArray:
+        """Return the expected spend (ticks,) as a share of full cost at a multiplier."""
+        return self._row(self.spend, multiplier)
+
+    def value_at(self, multiplier: float) -> FloatArray:
+        """Return the expected worth won (ticks,) as a share of the day's at a multiplier."""
+        return self._row(self.value, multiplier)
+
+    def plan(self, scarcity: float) -> FloatArray:
+        """Return the share (ticks,) of the budget to spend in each tick: that of the right constant multiplier.
+
+        The profile of traffic *and* prices; a small part of the volume profile keeps every tick above 0.
+        """
+        spend = self.spend_at(self.multiplier(scarcity)) + 1e-9
+        return 0.99 * spend / spend.sum() + 0.01 * self.volume
+
+    def _row(self, table: FloatArray, multiplier: float) -> FloatArray:
+        place = float(np.interp(np.log(max(multiplier, 1e-300)), np.log(self.multipliers), np.arange(STEPS)))
+        low = min(int(place), STEPS - 2)
+        part = place - low
+        return np.asarray((1.0 - part) * table[low] + part * table[low + 1])
+
+
+def _table(day: Day, grid: FloatArray) -> FloatArray:
+    """Return (A, ticks, len(COLUMNS)): the day at every multiplier of the grid, budget aside."""
+    ladder = day.pooled
+    bounds = [slice(int(a), int(b)) for a, b in zip(ladder.starts[:-1], ladder.starts[1:], strict=True)]
+    places = [part.start + ladder.ratio[part].searchsorted(grid, side="right") for part in bounds]
+    return np.stack(
+        [ladder.prefix[place] - ladder.prefix[part.start] for place, part in zip(places, bounds, strict=True)], axis=1
+    )
+
+
+def _rising(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Make x strictly rising for np.interp, keeping the first of equal entries."""
+    keep = np.append(True, np.diff(x) > 0)
+    return x[keep], y[keep]

@@ -1,0 +1,60 @@
+"""The best that was possible on a day, knowing every price: numbers only (the policy is agents/oracle)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bidpilot.ctr.types import MICROS, UNWINNABLE
+from bidpilot.envs.types import COLUMNS
+
+if TYPE_CHECKING:
+    from bidpilot.ctr.types import FloatArray
+    from bidpilot.envs.types import Day
+
+
+def best_value(day: Day, budgets: FloatArray) -> FloatArray:
+    """Return R* (b,), currency: the most expected worth that budgets (b,) could have bought.
+
+    The fractional knapsack: cheapest price per worth first, the critical item in part. It bounds every
+    policy that pays at least the price to beat, at second and at first price (there it cannot be reached).
+    """
+    worth = day.hidden.expected
+    price = day.hidden.price
+    useful = np.flatnonzero((worth > 0) & (price < UNWINNABLE))
+    order = useful[np.argsort(price[useful] / worth[useful], kind="stable")]
+    cost = np.concatenate([[0.0], np.cumsum(price[order], dtype=np.float64)])
+    value = np.concatenate([[0.0], np.cumsum(worth[order])])
+    return np.asarray(np.interp(np.floor(np.asarray(budgets) * MICROS), *_last_of_ties(cost, value)))
+
+
+def best_multiplier(day: Day, budget: float, auction: str = "second_price") -> float:
+    """Return the highest uniform multiplier whose spend on the day stays within the budget; 0 if none.
+
+    Second price: the threshold of the knapsack over predicted worth. First price: spend is the multiplier
+    times the worth won, which grows with the multiplier, so the same search applies.
+    """
+    order = np.argsort(day.ratio, kind="stable")
+    order = order[: np.count_nonzero(np.isfinite(day.ratio))]
+    ratio = day.ratio[order]
+    if auction == "first_price":
+        spend = ratio * np.cumsum(day.seen.value[order]) * MICROS
+    else:
+        spend = np.cumsum(day.payable[order], dtype=np.float64)
+    last_of_tie = np.append(ratio[1:] != ratio[:-1], True)[: len(ratio)]
+    fits = np.flatnonzero(last_of_tie & (spend <= np.floor(budget * MICROS)))
+    return float(ratio[fits[-1]]) if fits.size else 0.0
+
+
+def best_plan(day: Day, multiplier: float) -> FloatArray:
+    """Return the spend (ticks,), currency, of a constant multiplier on the day, budget aside."""
+    spend = COLUMNS.index("spend")
+    at = np.array([multiplier])
+    return np.array([day.pooled.outcome(tick, at)[0, spend] for tick in range(day.ticks)]) / MICROS
+
+
+def _last_of_ties(cost: FloatArray, value: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Keep the last of equal costs, so that free impressions count at budget 0."""
+    keep = np.append(cost[1:] != cost[:-1], True)
+    return cost[keep], value[keep]

@@ -1,0 +1,183 @@
+"""Where days come from: a market simulated by learned models, an exchange of known truth, and distortions.
+
+A log replayed is in envs/replay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from bidpilot.ctr.types import MICROS, FloatArray, IntArray, to_micros
+from bidpilot.envs.goal import Goal
+from bidpilot.envs.types import Day, Hidden, Opportunities, on_grid
+
+if TYPE_CHECKING:
+    from bidpilot.ctr.log import AuctionLog
+    from bidpilot.ctr.synthetic import Exchange
+    from bidpilot.ctr.types import ResponseModel
+    from bidpilot.envs.beliefs import Beliefs, Segments
+    from bidpilot.envs.timeline import Timeline
+
+
+class Market(Protocol):
+    """A source of days."""
+
+    @property
+    def segment_count(self) -> int:
+        """Number of user segments."""
+
+    def day(self, rng: np.random.Generator) -> Day:
+        """Draw one day of traffic."""
+
+
+@dataclass(frozen=True)
+class SimulatedMarket:
+    """A market driven by the learned models: past visitors, with prices and outcomes drawn anew.
+
+    seen: the past opportunities with what the models predict of them (tick: place in the cycle). amount: (n,)
+    currency, predicted worth of a conversion. hour, group: strata of the price law per row. cycle: ticks after
+    which the past repeats. aligned: an episode begins at the start of the cycle, else anywhere in it.
+    size: mean opportunities per episode. level, drift: log-sd of an episode's price level and of its random
+    walk over the episode. shortfall: log-sd of an episode's volume.
+    """
+
+    beliefs: Beliefs
+    seen: Opportunities
+    amount: FloatArray
+    hour: IntArray
+    group: IntArray
+    cycle: int
+    aligned: bool
+    size: float = 20_000.0
+    level: float = 0.15
+    drift: float = 0.10
+    shortfall: float = 0.15
+
+    @classmethod
+    def of(cls, log: AuctionLog, beliefs: Beliefs) -> SimulatedMarket:
+        """Build the market of a training log: a cycle is a day, or the whole log when it is short."""
+        response, timeline = beliefs.response.predict(log), beliefs.timeline
+        worth, time = beliefs.goal.expected(response), log.frame["time"].to_numpy()
+        start = timeline.start if timeline.daily else time[0]
+        tick = np.floor((time - start) / timeline.tick_seconds).astype(np.int64)
+        cycle = timeline.ticks if timeline.daily else int(tick[-1]) + 1
+        order = np.argsort(tick % cycle, kind="stable")
+        columns = (response.pctr, response.pcvr, worth, log.frame["reserve"].to_numpy() / MICROS)
+        seen = Opportunities(*(c[order] for c in (*columns, beliefs.segments.codes(log), tick % cycle)))
+        group = beliefs.groups(worth)[order]
+        return cls(beliefs, seen, response.value[order], log.hour[order], group, cycle, timeline.daily)
+
+    @property
+    def segment_count(self) -> int:
+        """Number of user segments."""
+        return len(self.beliefs.segments.names)
+
+    def day(self, rng: np.random.Generator) -> Day:
+        """Draw one episode."""
+        ticks = self.beliefs.timeline.ticks
+        rows, tick = self._visitors(rng)
+        part = Opportunities(
+            self.seen.pctr[rows],
+            self.seen.pcvr[rows],
+            on_grid(self.seen.value[rows]),
+            self.seen.reserve[rows],
+            self.seen.segment[rows],
+            tick,
+        )
+        walk = rng.normal(0.0, self.drift / np.sqrt(ticks), ticks).cumsum()
+        scale = np.exp(rng.normal(0.0, self.level) + walk)[tick]
+        price = self.beliefs.prices.sample(self.hour[rows], self.group[rows], rng)
+        price = np.maximum(np.rint(price * scale).astype(np.int64), to_micros(part.reserve))
+        click = rng.random(len(rows)) < part.pctr
+        conversion = click & (rng.random(len(rows)) < part.pcvr)
+        revenue = self.beliefs.goal.realised(click, conversion, self.amount[rows])
+        hidden = Hidden(price, click, conversion, revenue, part.value)
+        return Day(part, hidden, ticks, len(self.beliefs.segments.names))
+
+    def _visitors(self, rng: np.random.Generator) -> tuple[IntArray, IntArray]:
+        """Draw which past opportunities come again (n,), and in which tick (n,), in order."""
+        ticks = self.beliefs.timeline.ticks
+        starts = np.searchsorted(self.seen.tick, np.arange(self.cycle + 1))
+        offset = 0 if self.aligned else int(rng.integers(self.cycle))
+        place = (offset + np.arange(ticks)) % self.cycle
+        past = (starts[1:] - starts[:-1])[place]
+        volume = self.size * np.exp(rng.normal(0.0, self.shortfall)) / max(past.sum(), 1)
+        tick = np.repeat(np.arange(ticks), rng.poisson(past * volume))
+        rows = starts[place[tick]] + np.floor(rng.random(len(tick)) * past[tick]).astype(np.int64)
+        return rows, tick
+
+
+@dataclass(frozen=True)
+class SyntheticMarket:
+    """The synthetic exchange itself: true laws, seen through a bidder's models.
+
+    belief: what the bidder predicts with; None lets it see the true probabilities. first_day: day numbers are
+    drawn from first_day..first_day + spread - 1 (the price level drifts with the day).
+    """
+
+    exchange: Exchange
+    timeline: Timeline
+    segments: Segments
+    goal: Goal = Goal()
+    belief: ResponseModel | None = None
+    first_day: int = 0
+    spread: int = 7
+
+    @property
+    def segment_count(self) -> int:
+        """Number of user segments."""
+        return len(self.segments.names)
+
+    def day(self, rng: np.random.Generator) -> Day:
+        """Draw one day."""
+        number = self.first_day + int(rng.integers(self.spread))
+        traffic = self.exchange.draw([number], rng)
+        believed = traffic.truth if self.belief is None else self.belief.predict(traffic.log)
+        _, tick = self.timeline.locate(traffic.log.frame["time"].to_numpy())
+        seen = Opportunities(
+            believed.pctr,
+            believed.pcvr,
+            on_grid(self.goal.expected(believed)),
+            np.zeros(len(tick)),
+            self.segments.codes(traffic.log),
+            tick,
+        )
+        revenue = self.goal.realised(traffic.click, traffic.conversion, traffic.value)
+        expected = on_grid(self.goal.expected(traffic.truth))
+        hidden = Hidden(traffic.price, traffic.click, traffic.conversion, revenue, expected)
+        return Day(seen, hidden, self.timeline.ticks, len(self.segments.names))
+
+
+@dataclass(frozen=True)
+class MiscalibratedMarket:
+    """Another market whose bidder misjudges each segment's worth by its own factor, new every episode.
+
+    spread: log-sd of the factor (mean 1). What is seen is wrong; what happens is not.
+    """
+
+    market: Market
+    spread: float = 0.3
+
+    @property
+    def segment_count(self) -> int:
+        """Number of user segments."""
+        return self.market.segment_count
+
+    def day(self, rng: np.random.Generator) -> Day:
+        """Draw a day and distort what is seen of it."""
+        day = self.market.day(rng)
+        factor = np.exp(rng.normal(-(self.spread**2) / 2, self.spread, day.segments))
+        names = [name for name in day.seen.__slots__ if name != "value"]
+        seen = Opportunities(
+            value=on_grid(day.seen.value * factor[day.seen.segment]),
+            **{name: getattr(day.seen, name) for name in names},
+        )
+        return Day(seen, day.hidden, day.ticks, day.segments)
+
+
+def draw_days(market: Market, count: int, rng: np.random.Generator) -> tuple[Day, ...]:
+    """Draw days, each from a stream of its own, so that day i does not depend on how many are drawn."""
+    return tuple(market.day(stream) for stream in rng.spawn(count))

@@ -1,0 +1,47 @@
+"""Targeting: one multiplier per user segment and tick."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bidpilot.envs.bidding import BiddingEnv
+from bidpilot.envs.observations import table
+
+if TYPE_CHECKING:
+    from bidpilot.envs.forecast import Forecast
+    from bidpilot.envs.market import Market
+    from bidpilot.envs.scenarios import Scenario
+
+
+class Targeting(BiddingEnv):
+    __doc__ = f"""Spend a budget over a day and decide whom to reach with it.
+
+    ## Description
+    As Pacing, with one multiplier per user segment. In the default scenario the worth of each segment is
+    misjudged by a factor of its own, new every episode, that shows only in what the clicks and conversions
+    bring: there is something to learn beyond pacing.
+
+    ## Action Space
+    Box(-1, 1, (segments,)): log(multiplier_s) = log(controller's) + reach x action_s.
+
+    ## Observation Space
+    Entries marked "one per bid group" come once per segment.
+
+{table()}
+
+    ## Rewards
+    As Pacing.
+
+    ## Starting State
+    As Pacing.
+
+    ## Episode End
+    Terminates at the last tick of the day; never truncates.
+
+    ## Arguments
+    market, forecast, scenario: see bidpilot.envs.scenarios.make, which fills in what is not given.
+    """
+
+    def __init__(self, market: Market, forecast: Forecast, scenario: Scenario) -> None:
+        """Set up the environment with one bid group per segment of the market."""
+        super().__init__(market, forecast, scenario, groups=market.segment_count)
