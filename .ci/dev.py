@@ -92,7 +92,7 @@ def alone() -> int:
     The commands of a set-up inherit the lock: where the set-up itself was killed, they still work on .venv.
     """
     lock = os.open(str(ROOT / "constraints.txt"), os.O_RDWR)
-    if fcntl:
+    if fcntl is not None:
         os.set_inheritable(lock, True)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -178,7 +178,7 @@ def _epoch(
         optimizer.zero_grad(set_to_none=True)
         (loss + network.penalty() / n).backward()
         optimizer.step()
-        total += float(loss) * len(labels[part])
+        total += loss.item() * len(labels[part])
     return total / n
 
 

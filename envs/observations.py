@@ -6,6 +6,7 @@ Every feature is scale-free and bounded; none reads anything that has not arrive
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -133,6 +134,7 @@ FEATURES = (
 """Every observation, in order; per_group rows have one entry per bid group (1, or one per segment)."""
 
 
+@lru_cache
 def bounds(groups: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Return the lower and upper bounds (d,) of the observation for this many groups."""
     count = [groups if f.per_group else 1 for f in FEATURES]
@@ -143,8 +145,8 @@ def bounds(groups: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32
 def encode(situation: Situation) -> npt.NDArray[np.float32]:
     """Return the observation (d,), float32, each entry clipped to its bounds."""
     low, high = bounds(len(situation.action))
-    parts = [np.atleast_1d(feature.measure(situation)) for feature in FEATURES]
-    return np.clip(np.concatenate(parts), low, high).astype(np.float32)
+    parts = np.hstack([feature.measure(situation) for feature in FEATURES])
+    return np.minimum(np.maximum(parts, low), high).astype(np.float32)
 
 
 def names(groups: int) -> list[str]:

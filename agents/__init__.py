@@ -1,0 +1,1 @@
+"""Bidding policies: one module, one policy, a frozen Config and the class it builds."""

@@ -1,0 +1,48 @@
+"""Thompson sampling with Beta posteriors (Chapelle, Li 2011); rewards in 0..1 count as fractional successes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from bidpilot.agents.bandits.arms import LadderBandit
+
+if TYPE_CHECKING:
+    from bidpilot.agents.base import Past
+    from bidpilot.ctr.types import FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """weight: how many Bernoulli trials one tick counts for; ticks vary less than coins do."""
+
+    weight: float = 10.0
+
+    def build(self, past: Past) -> Thompson:
+        """Build the policy."""
+        return Thompson(self.weight, past)
+
+    @classmethod
+    def candidates(cls) -> tuple[Self, ...]:
+        """Return the settings that tuning tries, the default first."""
+        return tuple(cls(w) for w in (10.0, 1.0, 3.0, 5.0, 20.0, 40.0, 80.0, 160.0, 320.0))
+
+
+class Thompson(LadderBandit):
+    """Pulls the arm whose sampled mean is highest."""
+
+    def __init__(self, weight: float, past: Past, decay: float = 1.0) -> None:
+        """Keep the weight."""
+        super().__init__(past, decay)
+        self.weight = weight
+
+    def choose(self, rng: np.random.Generator) -> int:
+        """Return the arm of the highest draw."""
+        return thompson_arm(self.weight * self.statistics.pulls, self.weight * self.statistics.sums, rng)
+
+
+def thompson_arm(pulls: FloatArray, sums: FloatArray, rng: np.random.Generator) -> int:
+    """Return the arm with the highest draw from Beta(1 + successes, 1 + failures)."""
+    return int(np.argmax(rng.beta(1.0 + sums, 1.0 + np.maximum(pulls - sums, 0.0))))

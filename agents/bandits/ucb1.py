@@ -1,0 +1,50 @@
+"""UCB1 (Auer, Cesa-Bianchi, Fischer 2002): mean + sqrt(2 ln t / pulls), rewards in 0..1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from bidpilot.agents.bandits.arms import LadderBandit
+
+if TYPE_CHECKING:
+    from bidpilot.agents.base import Past
+    from bidpilot.ctr.types import FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """width: multiple of the confidence bonus; 1 is the proven one, rewards of small variance allow less."""
+
+    width: float = 0.3
+
+    def build(self, past: Past) -> Ucb1:
+        """Build the policy."""
+        return Ucb1(self, past)
+
+    @classmethod
+    def candidates(cls) -> tuple[Self, ...]:
+        """Return the settings that tuning tries, the default first."""
+        return tuple(cls(w) for w in (0.3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.7, 1.0))
+
+
+class Ucb1(LadderBandit):
+    """Pulls the arm with the highest upper confidence bound; every arm once first."""
+
+    def __init__(self, config: Config, past: Past) -> None:
+        """Keep the width."""
+        super().__init__(past)
+        self.config = config
+
+    def choose(self, rng: np.random.Generator) -> int:  # noqa: ARG002 - deterministic
+        """Return the arm of the highest index."""
+        return upper_bound_arm(self.statistics.pulls, self.statistics.sums, self.config.width)
+
+
+def upper_bound_arm(pulls: FloatArray, sums: FloatArray, width: float = 1.0) -> int:
+    """Return the arm with the highest mean + width sqrt(2 ln t / pulls); an arm never pulled comes first."""
+    if (pulls == 0).any():
+        return int(np.argmin(pulls))
+    return int(np.argmax(sums / pulls + width * np.sqrt(2.0 * np.log(pulls.sum()) / pulls)))

@@ -1,0 +1,54 @@
+"""The incremental ratio controller: step the log multiplier towards the planned spend.
+
+The rule is envs/controller.Pacer, the same object that learned policies act on: their zero action is this.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from bidpilot.agents.base import MultiplierPolicy
+from bidpilot.envs.controller import GAIN, Pacer
+
+if TYPE_CHECKING:
+    from bidpilot.agents.base import Past
+    from bidpilot.ctr.types import FloatArray
+    from bidpilot.envs.types import Campaign, CampaignState
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """gain: change of the log multiplier at an error of 100 % of the target."""
+
+    gain: float = GAIN
+
+    def build(self, past: Past) -> Incremental:
+        """Build the policy."""
+        return Incremental(self, past)
+
+    @classmethod
+    def candidates(cls) -> tuple[Self, ...]:
+        """Return the settings that tuning tries, the default first."""
+        return tuple(cls(g) for g in (GAIN, 0.01, 0.02, 0.04, 0.07, 0.1, 0.2, 0.3, 0.45))
+
+
+class Incremental(MultiplierPolicy):
+    """Follows the plan on the remaining budget."""
+
+    def __init__(self, config: Config, past: Past) -> None:
+        """Keep the forecast; the controller starts anew in every episode."""
+        self.config, self.forecast = config, past.forecast
+        self._pacer: Pacer | None = None
+
+    def reset(self, campaign: Campaign, rng: np.random.Generator) -> None:  # noqa: ARG002 - no randomness here
+        """Start a new controller."""
+        self._pacer = Pacer(campaign, self.forecast, self.config.gain)
+
+    def multipliers(self, state: CampaignState) -> FloatArray:
+        """Return the multiplier (1,)."""
+        if self._pacer is None:
+            raise RuntimeError("reset the policy before its first tick")
+        return np.array([self._pacer.observe(state)])

@@ -1,0 +1,39 @@
+"""Policies by name: a policy's name is its module's name, found by walking the package."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from typing import TYPE_CHECKING, cast
+
+import bidpilot.agents
+from bidpilot.ctr.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    from bidpilot.agents.base import PolicyConfig
+
+
+def policies() -> dict[str, type[PolicyConfig]]:
+    """Return the Config of every policy in the package, by name."""
+    found: dict[str, type[PolicyConfig]] = {}
+    for module in pkgutil.walk_packages(bidpilot.agents.__path__, "bidpilot.agents."):
+        config = getattr(importlib.import_module(module.name), "Config", None)
+        if isinstance(config, type) and hasattr(config, "candidates"):
+            found[module.name.rpartition(".")[2]] = cast("type[PolicyConfig]", config)
+    return found
+
+
+def find_policy(name: str) -> type[PolicyConfig]:
+    """Return a policy's Config by name, or by dotted path for a module of the user's own.
+
+    Raises InputError listing the known names, or saying what the user's module lacks.
+    """
+    known = policies()
+    if name in known:
+        return known[name]
+    if "." not in name:
+        raise unknown("policy", name, list(known))
+    try:
+        return cast("type[PolicyConfig]", importlib.import_module(name).Config)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"policy module {name!r} must be importable and define Config: {error}") from error

@@ -1,0 +1,161 @@
+"""The page of a run: what it shows, what it leaves out, and what it refuses. The run folder is invented."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bidpilot.ctr.errors import InputError
+from bidpilot.experiments.report import write_report
+from bidpilot.experiments.report_format import decimals, number
+from bidpilot.experiments.report_input import CALIBRATION, FIT, LEARNING, METRICS, RESULTS, TICKS, read_table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BUDGETS = {"1/32": 1 / 32, "1/16": 1 / 16, "1/8": 1 / 8, "1/4": 1 / 4, "1/2": 1 / 2}
+SHARES = {
+    "oracle": 1.0,
+    "ppo": 0.978,
+    "pid": 0.962,
+    "dual": 0.958,
+    "incremental": 0.955,
+    "resolve": 0.949,
+    "linear": 0.931,
+    "ortb": 0.926,
+    "ucb1": 0.905,
+    "thompson": 0.912,
+    "discounted_thompson": 0.917,
+    "shading": 0.884,
+    "constant": 0.861,
+    "random_multiplier": 0.74,
+}
+"""Invented shares of R*, one for each of fourteen policies."""
+
+
+def invented_results(rng: np.random.Generator) -> pd.DataFrame:
+    """Make a results table with the right columns and plausible sizes; the numbers mean nothing."""
+    rows = []
+    for label, budget in BUDGETS.items():
+        tilt = 0.05 * np.log2(budget * 8) / 4
+        shares = {name: min(1.0, s + (1 - s) * tilt * 4 + 0.004 * rng.standard_normal()) for name, s in SHARES.items()}
+        shares["oracle"] = 1.0
+        best = max((name for name in shares if name not in {"oracle", "ppo"}), key=shares.__getitem__)
+        rows += [_invented_row(name, label, budget, share, shares[best], best) for name, share in shares.items()]
+    return pd.DataFrame(rows)
+
+
+def _invented_row(name: str, label: str, budget: float, share: float, rival: float, best: str) -> dict[str, object]:
+    money = 45_000 * budget
+    value = 98_000 * budget**0.62 * share
+    spend = money * (0.62 if name == "constant" else 0.993)
+    wins = 2_400_000 * budget**0.8 * share
+    clicks = wins * 0.0008 * (name != "random_multiplier" or budget > 0.04)
+    middle = {
+        "spend": spend,
+        "utilisation": spend / money,
+        "wins": wins,
+        "win_rate": wins / 2_900_000,
+        "clicks": clicks,
+        "conversions": clicks * 0.03,
+        "value": value,
+        "roi": value / spend - 1,
+        "roas": value / spend,
+        "cpa": spend / (clicks * 0.03) if clicks else np.nan,
+        "ecpc": spend / clicks if clicks else np.nan,
+        "pacing_error": 0.15 * (1.01 - share),
+        "r_over_rstar": share,
+    }
+    row: dict[str, object] = {
+        "policy": name,
+        "role": {"oracle": "oracle", "ppo": "learner"}.get(name, "baseline"),
+        "budget": budget,
+        "budget_label": label,
+        "budget_currency": money,
+        "best_baseline": best,
+    }
+    for metric, at in middle.items():
+        half = 0.0 if name == "oracle" and metric == "r_over_rstar" else 0.012 * abs(at)
+        row |= {metric: at, f"{metric}_low": at - half, f"{metric}_high": at + half}
+    gap = 0.0 if name == best else share - rival
+    width = np.nan if name == best else 0.006 + 0.1 * abs(gap)
+    return row | {"difference": gap, "difference_low": gap - width, "difference_high": gap + width}
+
+
+def invented_ticks(rng: np.random.Generator) -> pd.DataFrame:
+    """Make spend curves: a diurnal plan, and policies that stray from it."""
+    hours = np.arange(1, 97) / 4
+    plan = np.cumsum(1.1 - np.cos((hours - 4) * np.pi / 12))
+    plan /= plan[-1]
+    parts = []
+    for label, budget in BUDGETS.items():
+        for name, share in SHARES.items():
+            spent = np.clip(plan ** (1 + 4 * (1 - share) * rng.standard_normal()), 0, 0.997)
+            spent = 0.62 * plan if name == "constant" else plan if name == "oracle" else spent
+            columns = {"policy": name, "budget": budget, "budget_label": label, "tick": np.arange(96)}
+            parts.append(pd.DataFrame(columns | {"hour": hours, "spent": spent, "planned": plan}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def invented_calibration(rng: np.random.Generator) -> pd.DataFrame:
+    """Make calibration bins of clicks and conversions, the last bin of few rows."""
+    parts = []
+    for event, top, rows in (("click", 0.006, 4000), ("conversion", 0.4, 180)):
+        predicted = top * np.geomspace(0.02, 1, 12)
+        count = np.r_[np.full(11, rows), 30]
+        actual = rng.binomial(count, predicted) / count
+        half = 1.96 * np.sqrt(np.maximum(actual * (1 - actual), 0.5 / count) / count)
+        columns = {"event": event, "bin": np.arange(12), "predicted": predicted, "actual": actual}
+        parts.append(pd.DataFrame(columns | {"low": np.maximum(actual - half, 0), "high": actual + half, "count": count}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def invented_fit() -> pd.DataFrame:
+    """Make a fit table: the truth is known for clicks and not for conversions."""
+    names = [*FIT.text, *FIT.numbers]
+    nan = np.nan
+    return pd.DataFrame(
+        [
+            ("click", "logistic", 0.7312, 0.00617, 0.00021, 0.00012, 0.00031, 1.013, 0.962, 1.067, 60213, 51, 0.0061, 1.2),
+            ("click", "deepfm", 0.7433, 0.00613, 0.00017, 0.00012, 0.00030, 0.994, 0.943, 1.046, 60213, 51, 0.0061, 0.5),
+            ("conversion", "logistic", 0.61, 0.1312, 0.0121, nan, nan, 1.21, 0.71, 1.93, 51, 2, nan, nan),
+        ],
+        columns=names,
+    )
+
+
+METADATA = {
+    "seed": 7,
+    "date": "2026-01-31",
+    "git_commit": "0000000",
+    "traffic_hash": "c0ffee",
+    "versions": {"numpy": "2.4.6", "torch": "2.13.0"},
+    "machine": "2 cores",
+    "log": {"source": "an invented log", "rows": 200_000, "currency": "EUR"},
+}
+SUMMARY = (
+    "At budget 1/8 the agent earns 1.7 % more than PID, the best baseline, between 0.9 and 2.5.\n"
+    "It reaches 97.8 % of the best that was possible in hindsight.\n"
+    "Models: clicks are predicted within 1 % of what happened; conversions are too few to tell.\n"
+)
+
+
+def fill(folder: Path) -> None:
+    """Write a whole invented run folder."""
+    rng = np.random.default_rng(3)
+    invented_results(rng).to_csv(folder / RESULTS.file, index=False)
+    invented_ticks(rng).to_csv(folder / TICKS.file, index=False)
+    invented_calibration(rng).to_csv(folder / CALIBRATION.file, index=False)
+    invented_fit().to_csv(folder / FIT.file, index=False)
+    steps = np.arange(0, 110_000, 10_000)
+    score = 0.962 + 0.016 * (1 - np.exp(-steps / 30_000)) + 0.001 * rng.standard_normal(len(steps))
+    curve = {"steps": steps, "score": score, "low": score - 0.005, "high": score + 0.004, "reference": 0.962}
+    pd.DataFrame(curve).to_csv(folder / LEARNING.file, index=False)
+    (folder / "summary.txt").write_text(SUMMARY, encoding="utf-8")
+    (folder / "run.yaml").write_text("seed: 7\nagent:\n  name: ppo\n  steps: 100000\n", encoding="utf-8")
+    (folder / "metadata.json").write_text(json.dumps(METADATA), encoding="utf-8")
