@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.log import SCHEMA_NAMES
@@ -60,6 +62,17 @@ class TimeColumn(Spec):
         if (self.format is None) == (self.unit is None):
             raise ValueError("give either format (strptime) or unit (iso, us, ms, s, hours, days)")
         return self
+
+    @field_validator("format")
+    @classmethod
+    def _strptime(cls, text: str) -> str:
+        if "%" not in text:
+            raise ValueError(f"{text!r} is not a strptime format like %Y-%m-%d %H:%M:%S")
+        try:
+            pd.to_datetime(pd.Series(["-"]), format=text, errors="coerce")
+        except (ValueError, re.error) as error:
+            raise ValueError(f"{text!r} is not a strptime format: {error}") from error
+        return text
 
 
 class MoneyColumn(Spec):
@@ -131,7 +144,9 @@ class Mapping(Spec):
     def within(self, columns: tuple[str, ...]) -> Mapping:
         """Return the mapping without the fields and features that these columns lack."""
         absent = {field: None for field, column in self.columns.items() if column not in columns}
-        features = {kind: tuple(name for name in getattr(self, kind) if name in columns) for kind in ("categorical", "numeric")}
+        features = {
+            kind: tuple(name for name in getattr(self, kind) if name in columns) for kind in ("categorical", "numeric")
+        }
         return self.model_copy(update=absent | features)
 
     @model_validator(mode="after")
@@ -183,11 +198,14 @@ def known_mappings() -> dict[str, Mapping]:
 
 def _explain(error: ErrorDetails) -> str:
     """Say in one phrase where a mapping is wrong and what was expected."""
-    key = ".".join(map(str, error["loc"]))
-    if error["type"] == "extra_forbidden":
-        owner = {"time": TimeColumn}.get(str(error["loc"][0]), MoneyColumn) if len(error["loc"]) > 1 else Mapping
+    key, kind = ".".join(map(str, error["loc"])), error["type"]
+    if kind == "extra_forbidden":
+        owner = Mapping if len(error["loc"]) == 1 else TimeColumn if error["loc"][0] == "time" else MoneyColumn
         return f"unknown key {key!r}; known: {', '.join(sorted(owner.model_fields))}"
-    if error["type"] == "missing":
+    if kind == "missing":
         return f"key {key!r} is missing"
-    message = error["msg"].removeprefix("Value error, ")
-    return f"{key}: {message}, got {error['input']!r}" if error["type"] != "value_error" else f"{key}: {message}".lstrip(": ")
+    if kind == "model_type":
+        return f"key {key!r}: expected {{column: NAME, unit: UNIT}}, got {error['input']!r}"
+    if kind == "value_error":
+        return ": ".join(filter(None, (key, error["msg"].removeprefix("Value error, "))))
+    return f"key {key!r}: {error['msg']}, got {error['input']!r}"

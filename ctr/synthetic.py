@@ -32,7 +32,8 @@ class ExchangeConfig:
     worth: mean worth of a conversion, currency. price: median price to beat, currency per impression.
     price_noise: log-sd of a price around its law. trend: log drift of prices per day. day_noise: log-sd
     of a day's price level. bid: the logging buyer's median bid as a multiple of the median price.
-    law_seed: fixes the laws themselves (not the traffic).
+    taste: log-sd by which a segment's click rate moves from day to day, from day number taste_from on (models
+    fitted to the days before cannot know). law_seed: fixes the laws themselves (not the traffic).
     """
 
     opportunities: float = 28_600.0
@@ -45,6 +46,8 @@ class ExchangeConfig:
     trend: float = 0.02
     day_noise: float = 0.15
     bid: float = 1.6
+    taste: float = 0.0
+    taste_from: int = 7
     law_seed: int = 2026
 
 
@@ -91,7 +94,8 @@ class Exchange:
 
     def draw(self, days: Iterable[int], rng: np.random.Generator) -> Traffic:
         """Draw the traffic of some days; days are numbers, the drift depends on them."""
-        time, level = self._times(tuple(days), rng)
+        numbers = tuple(days)
+        time, level = self._times(numbers, rng)
         n = len(time)
         codes = {
             "segment": rng.integers(len(SEGMENTS), size=n),
@@ -100,7 +104,7 @@ class Exchange:
             "site": rng.choice(self.config.sites, size=n, p=self._site_weight / self._site_weight.sum()),
         }
         recency = rng.lognormal(1.0, 1.0, n)
-        truth = self._response(codes, recency)
+        truth = self._response(codes, recency, self._moods(numbers, time, codes["segment"], rng))
         price = self._prices(codes, truth, time, level, rng)
         click = rng.random(n) < truth.pctr
         conversion = click & (rng.random(n) < truth.pcvr)
@@ -146,11 +150,20 @@ class Exchange:
         order = np.argsort(time, kind="stable")
         return time[order], np.repeat(level, counts.sum(axis=1))[order]
 
-    def _response(self, codes: dict[str, IntArray], recency: FloatArray) -> Response:
+    def _moods(
+        self, days: tuple[int, ...], time: FloatArray, segment: IntArray, rng: np.random.Generator
+    ) -> FloatArray:
+        """Draw the shift (n,) of the click log-odds by day and segment."""
+        shift = rng.normal(0.0, self.config.taste, (len(days), len(SEGMENTS)))
+        shift[np.array(days) < self.config.taste_from] = 0.0
+        day = np.searchsorted(np.sort(days), (time // SECONDS_PER_DAY).astype(np.int64))
+        return np.asarray(shift[np.argsort(days)][day, segment])
+
+    def _response(self, codes: dict[str, IntArray], recency: FloatArray, mood: FloatArray) -> Response:
         """Return the true rates of opportunities with these features."""
         segment, slot = codes["segment"], codes["slot"]
         score = self._segment[segment] + self._slot[slot] + self._pair[segment, slot] + self._device[codes["device"]]
-        score += self._site[codes["site"]] - 0.25 * np.log1p(recency)
+        score += self._site[codes["site"]] - 0.25 * np.log1p(recency) + mood
         pctr = _sigmoid(_logit(self.config.ctr) + score)
         pcvr = _sigmoid(_logit(self.config.cvr) + self._cvr_segment[segment] - 0.15 * np.log1p(recency))
         return Response(pctr, pcvr, np.full(len(pctr), self.config.worth))

@@ -9,7 +9,6 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -79,14 +78,18 @@ class TextTable:
         for name in columns if b'"' in rows else ():
             broken = pc.match_substring(table[name], "\n").to_numpy()
             if broken.any():
-                line = int(broken.argmax()) + first_line
-                raise InputError(f"{self._path}: line {line}, column {name!r}: a quote is not closed on its line")
+                raise self._open_quote(int(broken.argmax()) + first_line)
         if ragged:
-            line, found = ragged[0].number - 1 + first_line, ragged[0].actual_columns
+            line, text, found = ragged[0].number - 1 + first_line, ragged[0].text, ragged[0].actual_columns
+            if "\n" in (text or ""):
+                raise self._open_quote(line)
             raise InputError(f"{self._path}: line {line} has {found} cells; expected {len(columns)}")
         frame: pd.DataFrame = table.to_pandas()
         frame.index = pd.RangeIndex(first_line, first_line + len(frame), name="line")
         return frame
+
+    def _open_quote(self, line: int) -> InputError:
+        return InputError(f"{self._path}: line {line}: a quote is opened and not closed on that line")
 
     def _parse(self, rows: bytes, columns: tuple[str, ...], ragged: list[pacsv.InvalidRow]) -> pa.Table:
         def set_aside(row: pacsv.InvalidRow) -> str:
@@ -187,7 +190,3 @@ def _text(path: Path, data: bytes) -> bytes:
     if not data.strip():
         raise InputError(f"{path}: is empty; expected a header and rows")
     return data
-
-
-def frame_lines(frame: pd.DataFrame) -> np.ndarray:
-    return frame.index.to_numpy()

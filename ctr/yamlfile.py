@@ -11,31 +11,34 @@ from bidpilot.ctr.errors import InputError
 if TYPE_CHECKING:
     from pathlib import Path
 
-Plain: TypeAlias = "str | None | list[Plain] | dict[str, Plain]"
+Plain: TypeAlias = "str | list[Plain] | dict[str, Plain] | None"
 """What a settings file can hold; the model that takes it gives each text its type."""
 
 
 def read_yaml(path: Path) -> dict[str, Plain]:
     """Read a file of `key: value` lines without guessing types; an empty value is None.
 
-    Raises InputError, with line and column, on a file that is absent or not YAML, on a doubled key and on an alias.
+    Raises InputError, with line and column, on a file that is absent or not YAML, a doubled key and an alias.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-            raise InputError(f"{path}: YAML aliases (*name) are not supported; write the value out")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        if not isinstance(node, yaml.MappingNode):
-            raise InputError(f"{path}: expected lines of the form 'key: value'")
-        return _pairs(node)
-    except InputError:
-        raise
+        return _parse(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is not UTF-8 text (byte {error.start})") from error
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
-        raise InputError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from error
+        raise InputError(f"{path}: is not usable YAML: {' '.join(str(error).split())}") from error
+
+
+def _parse(text: str) -> dict[str, Plain]:
+    for token in yaml.scan(text):
+        if isinstance(token, yaml.AliasToken):
+            problem = "aliases (*name) are not supported; write the value out"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=token.start_mark)
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    if not isinstance(node, yaml.MappingNode):
+        raise yaml.YAMLError("expected lines of the form 'key: value'")
+    return _pairs(node)
 
 
 def _pairs(node: yaml.MappingNode) -> dict[str, Plain]:

@@ -59,5 +59,5 @@ def rows_table(day: Day, rows: IntArray) -> FloatArray:
     """Return (len(rows), len(COLUMNS)): what winning each of these rows would count at second price."""
     hidden, seen = day.hidden, day.seen
     won = np.ones(len(rows))
-    parts = (day.payable, hidden.click, hidden.conversion, hidden.revenue, seen.value, hidden.expected)
+    parts = (day.payable, hidden.click, hidden.conversion, hidden.revenue, seen.pctr, seen.value, hidden.expected)
     return np.column_stack([won, *(part[rows] for part in parts)]).astype(np.float64, copy=False)

@@ -5,14 +5,14 @@ A log replayed is in envs/replay.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from bidpilot.ctr.types import MICROS, FloatArray, IntArray, to_micros
 from bidpilot.envs.goal import Goal
-from bidpilot.envs.types import Day, Hidden, Opportunities, on_grid
+from bidpilot.envs.types import Day, Hidden, Opportunities
 
 if TYPE_CHECKING:
     from bidpilot.ctr.log import AuctionLog
@@ -79,14 +79,7 @@ class SimulatedMarket:
         """Draw one episode."""
         ticks = self.beliefs.timeline.ticks
         rows, tick = self._visitors(rng)
-        part = Opportunities(
-            self.seen.pctr[rows],
-            self.seen.pcvr[rows],
-            on_grid(self.seen.value[rows]),
-            self.seen.reserve[rows],
-            self.seen.segment[rows],
-            tick,
-        )
+        part = replace(self.seen.rows(rows), tick=tick)
         walk = rng.normal(0.0, self.drift / np.sqrt(ticks), ticks).cumsum()
         scale = np.exp(rng.normal(0.0, self.level) + walk)[tick]
         price = self.beliefs.prices.sample(self.hour[rows], self.group[rows], rng)
@@ -95,7 +88,7 @@ class SimulatedMarket:
         conversion = click & (rng.random(len(rows)) < part.pcvr)
         revenue = self.beliefs.goal.realised(click, conversion, self.amount[rows])
         hidden = Hidden(price, click, conversion, revenue, part.value)
-        return Day(part, hidden, ticks, len(self.beliefs.segments.names))
+        return Day.build(part, hidden, ticks, self.segment_count)
 
     def _visitors(self, rng: np.random.Generator) -> tuple[IntArray, IntArray]:
         """Draw which past opportunities come again (n,), and in which tick (n,), in order."""
@@ -137,23 +130,17 @@ class SyntheticMarket:
         traffic = self.exchange.draw([number], rng)
         believed = traffic.truth if self.belief is None else self.belief.predict(traffic.log)
         _, tick = self.timeline.locate(traffic.log.frame["time"].to_numpy())
-        seen = Opportunities(
-            believed.pctr,
-            believed.pcvr,
-            on_grid(self.goal.expected(believed)),
-            np.zeros(len(tick)),
-            self.segments.codes(traffic.log),
-            tick,
-        )
+        worth, segment = self.goal.expected(believed), self.segments.codes(traffic.log)
+        seen = Opportunities(believed.pctr, believed.pcvr, worth, np.zeros(len(tick)), segment, tick)
         revenue = self.goal.realised(traffic.click, traffic.conversion, traffic.value)
-        expected = on_grid(self.goal.expected(traffic.truth))
+        expected = self.goal.expected(traffic.truth)
         hidden = Hidden(traffic.price, traffic.click, traffic.conversion, revenue, expected)
-        return Day(seen, hidden, self.timeline.ticks, len(self.segments.names))
+        return Day.build(seen, hidden, self.timeline.ticks, self.segment_count)
 
 
 @dataclass(frozen=True)
 class MiscalibratedMarket:
-    """Another market whose bidder misjudges each segment's worth by its own factor, new every episode.
+    """Another market whose bidder misjudges each segment's click rate by its own factor, new every episode.
 
     spread: log-sd of the factor (mean 1). What is seen is wrong; what happens is not.
     """
@@ -169,13 +156,9 @@ class MiscalibratedMarket:
     def day(self, rng: np.random.Generator) -> Day:
         """Draw a day and distort what is seen of it."""
         day = self.market.day(rng)
-        factor = np.exp(rng.normal(-(self.spread**2) / 2, self.spread, day.segments))
-        names = [name for name in day.seen.__slots__ if name != "value"]
-        seen = Opportunities(
-            value=on_grid(day.seen.value * factor[day.seen.segment]),
-            **{name: getattr(day.seen, name) for name in names},
-        )
-        return Day(seen, day.hidden, day.ticks, day.segments)
+        factor = np.exp(rng.normal(-(self.spread**2) / 2, self.spread, day.segments))[day.seen.segment]
+        seen = replace(day.seen, pctr=np.minimum(day.seen.pctr * factor, 1.0), value=day.seen.value * factor)
+        return Day.build(seen, day.hidden, day.ticks, day.segments)
 
 
 def draw_days(market: Market, count: int, rng: np.random.Generator) -> tuple[Day, ...]:

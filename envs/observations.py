@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from bidpilot.envs.types import Campaign, CampaignState
 
 
+CLICK_PRIOR = 5.0
+
+
 @dataclass(frozen=True, slots=True)
 class Situation:
     """All that an observation may be made of. action: (G,) the previous action; past_value, past_spend: what the
@@ -78,9 +81,9 @@ def _volume(s: Situation) -> float:
 
 
 def _calibration(s: Situation) -> FloatArray:
-    """Realised against predicted worth per group so far, in logs, shrunk towards 0 by a prior."""
-    prior = 0.05 * s.campaign.budget / s.pacer.start / len(s.action)
-    return np.log((s.state.total.revenue + prior) / (s.state.total.predicted + prior))
+    """Clicks against predicted clicks per group so far, in logs, shrunk towards 0 by a prior of some clicks."""
+    total = s.state.total
+    return np.log((total.clicks + CLICK_PRIOR) / (total.predicted_clicks + CLICK_PRIOR))
 
 
 def _last_win_rate(s: Situation) -> float:
@@ -128,7 +131,7 @@ FEATURES = (
         lambda s: float(s.pacer.plan[s.state.tick]) * s.campaign.horizon if s.state.tick < s.campaign.horizon else 0.0,
     ),
     Feature("action", "-", -1, 1, "the previous action", lambda s: s.action, per_group=True),
-    Feature("calibration", "log", -2, 2, "realised against predicted worth so far", _calibration, per_group=True),
+    Feature("calibration", "log", -2, 2, "clicks against predicted clicks so far", _calibration, per_group=True),
     Feature("spend_share", "share", 0, 1, "share of the spend so far", _spend_share, per_group=True),
 )
 """Every observation, in order; per_group rows have one entry per bid group (1, or one per segment)."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.types import MICROS, FloatArray, IntArray
-from bidpilot.envs.types import Day, Hidden, Opportunities, on_grid
+from bidpilot.envs.types import Day, Hidden, Opportunities
 
 if TYPE_CHECKING:
     from bidpilot.ctr.log import AuctionLog
@@ -57,7 +57,11 @@ def replay_days(log: AuctionLog, beliefs: Beliefs, rng: np.random.Generator) -> 
     covered = np.array([len(np.unique(tick[rows])) / beliefs.timeline.ticks for rows in days])
     whole = covered >= min(0.75, covered.max())
     ticks, segments = beliefs.timeline.ticks, len(beliefs.segments.names)
-    return tuple(_take(seen, hidden, rows, ticks, segments) for rows, keep in zip(days, whole, strict=True) if keep)
+    return tuple(
+        Day.build(seen.rows(rows), hidden.rows(rows), ticks, segments)
+        for rows, keep in zip(days, whole, strict=True)
+        if keep
+    )
 
 
 def coverage(log: AuctionLog) -> float:
@@ -68,7 +72,7 @@ def coverage(log: AuctionLog) -> float:
 def resampled(day: Day, rng: np.random.Generator) -> Day:
     """Return a bootstrap replicate of a day: its opportunities drawn with replacement, in time order."""
     rows = np.sort(rng.integers(len(day), size=len(day)))
-    return _take(day.seen, day.hidden, rows, day.ticks, day.segments)
+    return Day.build(day.seen.rows(rows), day.hidden.rows(rows), day.ticks, day.segments)
 
 
 def _prices(log: AuctionLog, beliefs: Beliefs, worth: FloatArray, rng: np.random.Generator) -> IntArray:
@@ -92,11 +96,3 @@ def _outcomes(
     value = np.where(won, frame["value"], response.value)
     revenue = beliefs.goal.realised(click, conversion, value)
     return Hidden(price, click, conversion, revenue, beliefs.goal.expected(response))
-
-
-def _take(seen: Opportunities, hidden: Hidden, rows: IntArray, ticks: int, segments: int) -> Day:
-    """Return the day made of some rows; worths go onto its own exact grid."""
-    part = {name: getattr(seen, name)[rows] for name in seen.__slots__}
-    past = {name: getattr(hidden, name)[rows] for name in hidden.__slots__}
-    part["value"], past["expected"] = on_grid(part["value"]), on_grid(past["expected"])
-    return Day(Opportunities(**part), Hidden(**past), ticks, segments)

@@ -27,7 +27,7 @@ class Scenario:
     environment: "pacing" or "targeting". auction: pricing rule. scarcity: range of budget / cost of winning
     everything, drawn log-uniformly. reach: the action 1 multiplies the controller's bid by exp(reach).
     gain: the controller's. reward: names of the terms. miscalibration: log-sd of a factor by which each
-    segment's worth is misjudged, new every episode.
+    segment's click rate is misjudged, new every episode.
 
     Raises InputError for an unknown environment, an empty range or a reach not above 0.
     """

@@ -7,7 +7,7 @@ Opportunities and CampaignState, never Hidden.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -19,8 +19,8 @@ from bidpilot.ctr.types import MICROS, UNWINNABLE, BoolArray, FloatArray, IntArr
 if TYPE_CHECKING:
     from bidpilot.envs.ladder import Ladder
 
-COLUMNS = ("wins", "spend", "clicks", "conversions", "revenue", "predicted", "expected")
-"""Columns of every outcome table. Spend and revenue are micro-currency; predicted and expected currency."""
+COLUMNS = ("wins", "spend", "clicks", "conversions", "revenue", "predicted_clicks", "predicted", "expected")
+"""Columns of every outcome table. Spend and revenue are micro-currency; predicted and expected worth currency."""
 
 
 EXACT = 2**52
@@ -42,8 +42,8 @@ class Opportunities:
     segment: IntArray
     tick: IntArray
 
-    def rows(self, part: slice) -> Opportunities:
-        """Return the opportunities of a range of rows."""
+    def rows(self, part: slice | IntArray) -> Opportunities:
+        """Return the opportunities of some rows."""
         return Opportunities(*(getattr(self, name)[part] for name in self.__slots__))
 
 
@@ -62,14 +62,18 @@ class Hidden:
     revenue: IntArray
     expected: FloatArray
 
+    def rows(self, part: slice | IntArray) -> Hidden:
+        """Return what is hidden of some rows."""
+        return Hidden(*(getattr(self, name)[part] for name in self.__slots__))
+
 
 @dataclass(frozen=True)
 class Day:
     """One episode's traffic, in time order: what is seen and what is hidden of every opportunity.
 
     Potential outcomes are drawn once, so that every policy meets the same people (common random numbers).
-    Worths are rounded to a binary grid on which float64 sums are exact in any order (see on_grid): totals do
-    not depend on how they were added up. Raises InputError for prices below 0 or ticks out of order or range.
+    Worths and click rates must lie on a binary grid on which float64 sums are exact in any order (build rounds
+    them, see on_grid): totals do not depend on how they were added up. Raises InputError for prices below 0 or ticks out of order or range.
     """
 
     seen: Opportunities
@@ -88,6 +92,12 @@ class Day:
             raise InputError(f"prices must be at least 0 micro-currency; got {self.hidden.price.min()}")
         if max(self.payable.sum(), self.hidden.revenue.sum()) >= EXACT:
             raise InputError("a day's total cost or revenue exceeds 4.5e9 currency: give amounts in a larger unit")
+
+    @classmethod
+    def build(cls, seen: Opportunities, hidden: Hidden, ticks: int, segments: int = 1) -> Day:
+        """Make a day of arrays as they come: sums of worth and clicks are made exact."""
+        exact = replace(seen, pctr=on_grid(seen.pctr), value=on_grid(seen.value))
+        return cls(exact, replace(hidden, expected=on_grid(hidden.expected)), ticks, segments)
 
     def __len__(self) -> int:
         """Return the number of opportunities."""
@@ -189,13 +199,14 @@ class Feedback:
     clicks: FloatArray
     conversions: FloatArray
     revenue: FloatArray
+    predicted_clicks: FloatArray
     predicted: FloatArray
 
     @classmethod
     def of(cls, offered: IntArray, table: FloatArray) -> Feedback:
         """Strip an outcome of what stays hidden and convert money to currency."""
-        wins, spend, clicks, conversions, revenue, predicted, _ = table.T
-        return cls(offered * 1.0, wins, spend / MICROS, clicks, conversions, revenue / MICROS, predicted)
+        wins, spend, clicks, conversions, revenue, likely, predicted, _ = table.T
+        return cls(offered * 1.0, wins, spend / MICROS, clicks, conversions, revenue / MICROS, likely, predicted)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """One look for every figure: who gets which colour, how labels keep apart, and how a figure becomes SVG or PNG.
 
-Figures are 4 inches wide, so that their 9 point text stays readable on a phone and two fit beside each other on a desk.
+Figures are narrow, so that their 9 point text stays readable on a phone and two fit beside each other on a desk.
 """
 
 from __future__ import annotations
@@ -9,22 +9,22 @@ import io
 import re
 from dataclasses import dataclass
 from functools import wraps
-from typing import TYPE_CHECKING, Literal, ParamSpec
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from matplotlib.typing import LineStyleType
 
     from bidpilot.ctr.types import FloatArray
 
-WIDTH = 4.0
+WIDTH = 3.6
 """Width of every figure, inches."""
 
 INK, PAPER, MUTED, FAINT, GRID = "#1b1f24", "#ffffff", "#5a6470", "#a4acb5", "#e4e7ea"
@@ -40,7 +40,7 @@ THEME = {
 }
 """Colour -> name of the CSS variable that replaces it in a page (Okabe and Ito's palette, without yellow)."""
 
-STYLE: dict[str, object] = {
+STYLE: dict[Any, Any] = {  # matplotlib spells out its 300 keys in a type of each version
     "text.parse_math": False,  # a policy may be called $x$
     "text.color": INK,
     "font.size": 9,
@@ -143,13 +143,13 @@ def label_ends(axes: Axes, ends: dict[str, tuple[float, float]], looks: dict[str
         return
     to_axes = axes.transData + axes.transAxes.inverted()
     points = np.asarray([to_axes.transform(end) for end in finite.values()])
-    gap = min(9.5 / (axes.bbox.height * 72 / axes.get_figure(root=True).dpi), 1.0 / len(finite))  # type: ignore[union-attr]
+    gap = min(9.5 / (axes.bbox.height * 72 / axes.figure.dpi), 1.0 / len(finite))
     for name, point, y in zip(finite, points, spread(points[:, 1], gap), strict=True):
         look = looks.get(name, OTHER)
         axes.annotate(
             shorten(name),
             xy=(point[0], point[1]),
-            xytext=(1.09, y),
+            xytext=(1.12, y),
             xycoords="axes fraction",
             textcoords="axes fraction",
             va="center",
@@ -157,7 +157,14 @@ def label_ends(axes: Axes, ends: dict[str, tuple[float, float]], looks: dict[str
             fontweight="bold" if look.highlighted else "normal",
             color=INK if look.highlighted else MUTED,
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": look.colour, "linewidth": 0.7, "shrinkA": 1, "shrinkB": 3},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": look.colour,
+                "linewidth": 0.7,
+                "relpos": (0.0, 0.5),
+                "shrinkA": 1,
+                "shrinkB": 3,
+            },
         )
 
 
@@ -176,7 +183,7 @@ def styled(draw: Callable[Inputs, Figure]) -> Callable[Inputs, Figure]:
 
 
 def save(figure: Figure, kind: Literal["svg", "png"]) -> bytes:
-    """Return the figure as a file: SVG with real text, or PNG on white at 200 dots per inch; same figure, same bytes."""
+    """Return the figure as a file, SVG with real text or PNG at 200 dots per inch; same figure, same bytes."""
     names = ("Date", "Creator", "Format", "Type") if kind == "svg" else ("Software",)
     buffer = io.BytesIO()
     with mpl.rc_context(STYLE):

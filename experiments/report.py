@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from bidpilot.experiments import plots
-from bidpilot.experiments.plots_style import THEME, Look, inline_svg, looks, save
+from bidpilot.experiments.plots_style import THEME, Look, inline_svg, looks, save, shorten
 from bidpilot.experiments.report_format import COLUMNS, budget_tables, fit_table, flatten
 from bidpilot.experiments.report_input import EVENTS, Run, read_run
 
@@ -56,7 +56,7 @@ class Panel:
 
 
 def write_report(folder: Path) -> Path:
-    """Write folder/report.html, and folder/figures/ with each figure as PNG and its data as CSV; return the page's path.
+    """Write folder/report.html, and each figure as PNG and its data as CSV in folder/figures/; return the page's path.
 
     Reads results.csv and whatever else of a run the folder holds (`bidpilot.experiments.report_input`); a section
     whose file is absent is left out. Nothing is written unless everything could be read and drawn.
@@ -112,7 +112,9 @@ def exhibits(run: Run, styles: dict[str, Look]) -> Iterator[Exhibit]:
 
 def _frontiers(run: Run, styles: dict[str, Look]) -> Iterator[Exhibit]:
     money = _currency(run)
-    bands = "Bands: 95 % intervals of the highlighted policies. Grey: the other baselines. Dashed: the hindsight oracle."
+    bands = (
+        "Bands: 95 % intervals of the highlighted policies. Grey: the other baselines. Dashed: the hindsight oracle."
+    )
     captions = {
         "r_over_rstar": (
             "Share of the best possible value",
@@ -122,7 +124,7 @@ def _frontiers(run: Run, styles: dict[str, Look]) -> Iterator[Exhibit]:
         "roi": ("Return on investment", "ROI [%]", f"(Value - spend) / spend. {bands}"),
         "value": (
             "Value won",
-            f"Value [{plots.shorten(money)}]",
+            f"Value [{shorten(money)}]",
             f"Both axes are logarithmic: each step right doubles the budget. {bands}",
         ),
     }
@@ -141,7 +143,7 @@ def _calibrations(bins: pd.DataFrame) -> Iterator[Exhibit]:
             f"calibration_{event}",
             f"Are {event} predictions true?",
             f"Held-out rows in bins of predicted {event} probability: on the dashed line, what was predicted happened. "
-            "Bars: 95 % intervals. Below: how many rows each bin holds.",
+            "Bars: 95 % intervals; a point on the lower edge never happened. Below: how many rows each bin holds.",
             partial(plots.calibration, own, event),
             own,
         )
@@ -156,7 +158,7 @@ def _panel(exhibit: Exhibit) -> Panel:
         exhibit.caption,
         Markup(svg),  # noqa: S704 - drawn here; matplotlib escapes the text inside
         save(figure, "png"),
-        exhibit.data.to_csv(index=False, lineterminator="\n").encode(),
+        exhibit.data.to_csv(index=False, float_format="%.6g", lineterminator="\n").encode(),
     )
 
 

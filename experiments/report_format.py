@@ -36,7 +36,7 @@ class Cell:
     undefined: bool = False
 
 
-UNDEFINED = Cell("–", undefined=True)
+UNDEFINED = Cell("\N{EN DASH}", undefined=True)
 
 
 @dataclass(frozen=True, slots=True)

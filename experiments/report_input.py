@@ -151,7 +151,9 @@ def _cells(path: Path) -> pd.DataFrame:
     try:
         return pd.read_csv(path, header=None, dtype=str, keep_default_na=False, encoding="utf-8")
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file; a run folder is what `bidpilot compare` or `evaluate` writes") from None
+        raise InputError(
+            f"{path}: no such file; a run folder is what `bidpilot compare` or `evaluate` writes"
+        ) from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: expected UTF-8 text: {error}") from None
     except pd.errors.EmptyDataError:

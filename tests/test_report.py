@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 
 from bidpilot.ctr.errors import InputError
-from bidpilot.experiments.report import write_report
+from bidpilot.experiments.plots_style import looks
+from bidpilot.experiments.report import render, write_report
 from bidpilot.experiments.report_format import decimals, number
-from bidpilot.experiments.report_input import CALIBRATION, FIT, LEARNING, METRICS, RESULTS, TICKS, read_table
+from bidpilot.experiments.report_input import CALIBRATION, FIT, LEARNING, METRICS, RESULTS, TICKS, read_run, read_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,7 +82,8 @@ def _invented_row(name: str, label: str, budget: float, share: float, rival: flo
     }
     for metric, at in middle.items():
         half = 0.0 if name == "oracle" and metric == "r_over_rstar" else 0.012 * abs(at)
-        row |= {metric: at, f"{metric}_low": at - half, f"{metric}_high": at + half}
+        top = 1.0 if metric == "utilisation" else np.inf
+        row |= {metric: at, f"{metric}_low": at - half, f"{metric}_high": min(at + half, top)}
     gap = 0.0 if name == best else share - rival
     width = np.nan if name == best else 0.006 + 0.1 * abs(gap)
     return row | {"difference": gap, "difference_low": gap - width, "difference_high": gap + width}
@@ -111,7 +113,9 @@ def invented_calibration(rng: np.random.Generator) -> pd.DataFrame:
         actual = rng.binomial(count, predicted) / count
         half = 1.96 * np.sqrt(np.maximum(actual * (1 - actual), 0.5 / count) / count)
         columns = {"event": event, "bin": np.arange(12), "predicted": predicted, "actual": actual}
-        parts.append(pd.DataFrame(columns | {"low": np.maximum(actual - half, 0), "high": actual + half, "count": count}))
+        parts.append(
+            pd.DataFrame(columns | {"low": np.maximum(actual - half, 0), "high": actual + half, "count": count})
+        )
     return pd.concat(parts, ignore_index=True)
 
 
@@ -121,8 +125,38 @@ def invented_fit() -> pd.DataFrame:
     nan = np.nan
     return pd.DataFrame(
         [
-            ("click", "logistic", 0.7312, 0.00617, 0.00021, 0.00012, 0.00031, 1.013, 0.962, 1.067, 60213, 51, 0.0061, 1.2),
-            ("click", "deepfm", 0.7433, 0.00613, 0.00017, 0.00012, 0.00030, 0.994, 0.943, 1.046, 60213, 51, 0.0061, 0.5),
+            (
+                "click",
+                "logistic",
+                0.7312,
+                0.00617,
+                0.00021,
+                0.00012,
+                0.00031,
+                1.013,
+                0.962,
+                1.067,
+                60213,
+                51,
+                0.0061,
+                1.2,
+            ),
+            (
+                "click",
+                "deepfm",
+                0.7433,
+                0.00613,
+                0.00017,
+                0.00012,
+                0.00030,
+                0.994,
+                0.943,
+                1.046,
+                60213,
+                51,
+                0.0061,
+                0.5,
+            ),
             ("conversion", "logistic", 0.61, 0.1312, 0.0121, nan, nan, 1.21, 0.71, 1.93, 51, 2, nan, nan),
         ],
         columns=names,
@@ -159,3 +193,202 @@ def fill(folder: Path) -> None:
     (folder / "summary.txt").write_text(SUMMARY, encoding="utf-8")
     (folder / "run.yaml").write_text("seed: 7\nagent:\n  name: ppo\n  steps: 100000\n", encoding="utf-8")
     (folder / "metadata.json").write_text(json.dumps(METADATA), encoding="utf-8")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a whole invented run folder."""
+    fill(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a whole invented run folder with its report, to be looked at and not changed."""
+    folder = tmp_path_factory.mktemp("written") / "run"
+    folder.mkdir()
+    fill(folder)
+    write_report(folder)
+    return folder
+
+
+def only_results(folder: Path) -> None:
+    """Remove everything from a run folder that need not be there."""
+    for path in folder.iterdir():
+        if path.name != RESULTS.file:
+            path.unlink()
+
+
+def tables(folder: Path) -> str:
+    """Return the page without its figures, which take longest."""
+    run = read_run(folder)
+    return render("run", run, [], looks(run.results))
+
+
+def change(path: Path, column: str, value: object, row: int = 0) -> None:
+    """Overwrite one cell of a CSV file."""
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    frame.loc[row, column] = str(value)
+    frame.to_csv(path, index=False)
+
+
+def test_whole_page_shows_every_section_and_links_every_figures_data(written: Path) -> None:
+    """Summary first, then results, figures with their data, models, provenance."""
+    html = (written / "report.html").read_text(encoding="utf-8")
+    marks = ["earns 1.7", 'id="results"', 'id="figures"', 'id="models"', 'id="made"']
+    assert [html.index(mark) for mark in marks] == sorted(html.index(mark) for mark in marks)
+    names = {re.search(r'id="(\w+)"', tag)[1] for tag in re.findall(r"<figure[^>]*>", html)}  # type: ignore[index]
+    shown = {"r_over_rstar", "roi", "value", "differences", "pacing", "learning"}
+    assert names == shown | {"calibration_click", "calibration_conversion"}
+    assert html.count("<svg") == html.count("data:text/csv") == len(names)
+    assert {file.stem for file in (written / "figures").iterdir()} == names
+    assert all((written / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG") for name in names)
+    assert not list(written.rglob("*.part"))
+
+
+def test_page_reaches_for_nothing_outside_itself(written: Path) -> None:
+    """No address of any network, no script, nothing that loads a file; the policy says so to the browser too."""
+    html = (written / "report.html").read_text(encoding="utf-8")
+    assert not re.search(r"(?:https?:)?//\w|@import|<script|<link|<img|url\((?!#)|\bsrc=", html)
+    assert "default-src 'none'" in html
+
+
+def test_same_folder_gives_same_bytes(written: Path, tmp_path: Path) -> None:
+    """Nothing of the clock, of memory addresses or of dictionary order gets into the page or the figures."""
+    again = tmp_path / "run"
+    again.mkdir()
+    fill(again)
+    assert write_report(again) == again / "report.html"
+    files = [path.relative_to(written) for path in written.rglob("*.*")]
+    assert {path: (written / path).read_bytes() for path in files} == {
+        path: (again / path).read_bytes() for path in files
+    }
+
+
+def test_only_results_are_needed(folder: Path) -> None:
+    """Each absent file leaves out its section and nothing else."""
+    only_results(folder)
+    html = write_report(folder).read_text(encoding="utf-8")
+    assert html.count("<figure") == 4
+    assert 'id="results"' in html
+    for mark in ('class="summary"', 'id="models"', 'id="made"', 'id="pacing"', 'id="learning"', "calibration_"):
+        assert mark not in html
+
+
+@pytest.mark.parametrize("kept", [["pid"], ["oracle"], ["constant", "ppo"]])
+def test_few_policies_at_one_budget(folder: Path, kept: list[str]) -> None:
+    """A run without oracle, learner, rival or a second budget is drawn too."""
+    only_results(folder)
+    results = pd.read_csv(folder / RESULTS.file)
+    chosen = results[results["policy"].isin(kept) & (results["budget_label"] == "1/8")]
+    chosen.assign(best_baseline=kept[0], conversions=np.nan, roi=np.nan).to_csv(folder / RESULTS.file, index=False)
+    html = write_report(folder).read_text(encoding="utf-8")
+    assert 'title="undefined"' in html
+    assert not re.search(r"\bnan\b", re.sub(r"<svg.*?</svg>", "", html, flags=re.DOTALL), flags=re.IGNORECASE)
+
+
+def test_names_are_text_and_never_markup(folder: Path) -> None:
+    """A policy, a summary, settings and metadata full of markup and mathematics are shown as they are."""
+    evil = '<script>alert("x")</script>$\\frac{'
+    for file in (RESULTS.file, TICKS.file):
+        frame = pd.read_csv(folder / file).query("policy in ('ppo', 'pid') and budget_label == '1/8'")
+        frame.replace("ppo", evil).replace("1/8", "<b>$").to_csv(folder / file, index=False)
+    (folder / CALIBRATION.file).unlink()
+    (folder / "summary.txt").write_text(f"{evil} {{{{ 7 * 7 }}}}\n", encoding="utf-8")
+    (folder / "run.yaml").write_text("a: </pre><script>\n", encoding="utf-8")
+    (folder / "metadata.json").write_text(json.dumps({"date": "<i>", "log": {"currency": "<u>$"}}), encoding="utf-8")
+    html = write_report(folder).read_text(encoding="utf-8")
+    assert not re.search(r"<script|<b>\$|<i>|<u>", html)
+    assert "&lt;script&gt;" in html
+    assert "{{ 7 * 7 }}" in html
+
+
+def test_table_shows_numbers_as_people_write_them(folder: Path) -> None:
+    """Thousands are separated, ratios are per cent, an undefined number is a dash that says so, the best is marked."""
+    at = pd.read_csv(folder / RESULTS.file).query("policy == 'ppo' and budget_label == '1/8'").index[0]
+    change(folder / RESULTS.file, "value", 1_234_567.8, at)
+    change(folder / RESULTS.file, "utilisation", 0.4117, at)
+    change(folder / RESULTS.file, "cpa", "nan", at)
+    html = tables(folder)
+    table = html[html.index("results at budget 1/8") :]
+    row = table[table.index("</span>ppo") :]
+    row = row[: row.index("</tr>")]
+    assert "<b>1,234,568</b>" in row
+    assert "41.2\u202f%" in row
+    assert '<abbr title="undefined">\N{EN DASH}</abbr>' in row
+
+
+def test_oracle_is_never_marked_as_best(folder: Path) -> None:
+    """The oracle has the highest R/R* in every table, and no mark."""
+    rows = re.findall(r'<tr class="(\w+)">(.*?)</tr>', tables(folder), flags=re.DOTALL)
+    assert len(rows) == len(SHARES) * len(BUDGETS)
+    assert all("<b>" not in cells for role, cells in rows if role == "oracle")
+    assert any("<b>" in cells for role, cells in rows if role == "learner")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda path: path.unlink(), "results.csv: no such file"),
+        (lambda path: path.write_text(""), "empty file"),
+        (lambda path: path.write_bytes(b"policy\n\xff\n"), "expected UTF-8"),
+        (lambda path: path.write_text(path.read_text().splitlines()[0]), "at least one row"),
+        (
+            lambda path: path.write_text(path.read_text().replace("roas_low", "roas_lo")),
+            "roas_low missing; found: policy",
+        ),
+        (lambda path: path.write_text(path.read_text().replace("cpa_low", "cpa", 1)), "cpa_low missing"),
+        (lambda path: change(path, "wins", "many", 2), "row 4, column wins: expected a number, found 'many'"),
+        (lambda path: change(path, "budget", 0, 1), "row 3, column budget: expected above 0"),
+        (lambda path: change(path, "role", "rival"), "unknown role .* 'rival'; known: baseline, learner, oracle"),
+        (lambda path: change(path, "policy", "pid"), "second row for policy pid, budget 0.03125"),
+    ],
+)
+def test_unusable_results_are_refused_and_nothing_is_written(folder: Path, spoil: object, message: str) -> None:
+    """One clear error that names the file and the place; no page and no figures are left behind."""
+    assert callable(spoil)
+    spoil(folder / RESULTS.file)
+    with pytest.raises(InputError, match=message):
+        write_report(folder)
+    assert not (folder / "report.html").exists()
+    assert not (folder / "figures").exists()
+
+
+def test_metadata_must_be_a_json_object(folder: Path) -> None:
+    """Broken JSON and a bare list are both the user's to mend."""
+    for text in ("{", "[1]"):
+        (folder / "metadata.json").write_text(text, encoding="utf-8")
+        with pytest.raises(InputError, match=r"metadata\.json: expected"):
+            write_report(folder)
+
+
+def test_text_columns_keep_their_letters(folder: Path) -> None:
+    """A policy called NA or 007 stays what it is, and a doubled column is refused."""
+    change(folder / RESULTS.file, "policy", "NA", 0)
+    change(folder / RESULTS.file, "policy", "007", 1)
+    assert read_table(folder / RESULTS.file, RESULTS)["policy"].tolist()[:2] == ["NA", "007"]
+    lines = (folder / LEARNING.file).read_text(encoding="utf-8").splitlines()
+    doubled = "\n".join(f"{line},{line.split(',')[0]}" for line in lines)
+    (folder / LEARNING.file).write_text(doubled, encoding="utf-8")
+    with pytest.raises(InputError, match=r"learning\.csv: column\(s\) steps given twice"):
+        write_report(folder)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(12345.4, "12,345"), (0.0123456, "0.0123"), (-4.2, "\N{MINUS SIGN}4.20"), (0.0, "0"), (98.76, "98.8")],
+)
+def test_numbers_have_three_digits(value: float, text: str) -> None:
+    """Known answers."""
+    assert number(value) == text
+
+
+def test_a_rounded_zero_has_no_sign() -> None:
+    """A difference of -0.001 points is written 0.00."""
+    assert number(-0.001, 2) == "0.00"
+    assert decimals([np.nan, 0.0]) == 0
+
+
+def test_every_metric_has_its_three_columns() -> None:
+    """The contract of results.csv follows from METRICS."""
+    assert {f"{metric.name}{end}" for metric in METRICS for end in ("", "_low", "_high")} <= set(RESULTS.numbers)

@@ -1,0 +1,186 @@
+"""Policy bundles: one zip that holds a trained policy and proves that it still is the one that was trained.
+
+Parts: manifest.json (what it is, with size and SHA-256 of every other part), policy.safetensors (network and
+forecast), policy.onnx (the same network for other runtimes) and probes.safetensors (observations with the
+actions that the trained policy gave). The zip's comment is the SHA-256 of all bytes before it, so any changed
+byte is noticed. Nothing in a bundle is executed or unpickled; loading needs neither torch nor SB3.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from bidpilot.agents.learned import Actor, Floats, LearnedPolicy
+from bidpilot.ctr.errors import InputError
+from bidpilot.ctr.files import write_atomically
+from bidpilot.envs.forecast import Forecast
+from bidpilot.envs.observations import bounds, names
+from bidpilot.envs.scenarios import Scenario
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FORMAT = 1
+LARGEST = 64 * 2**20
+TOLERANCE = 1e-5
+DIGEST = 64
+PARTS = ("manifest.json", "policy.safetensors", "policy.onnx", "probes.safetensors")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A loaded bundle. manifest: as in the file. policy: ready to bid. observations, actions: the probes."""
+
+    manifest: dict[str, Any]
+    policy: LearnedPolicy
+    observations: Floats
+    actions: Floats
+
+
+def policy_tensors(policy: LearnedPolicy) -> dict[str, Any]:
+    """Return the arrays of a policy by name: network and forecast."""
+    actor, forecast = policy.actor, policy.forecast
+    tensors = {"mean": actor.mean, "scale": actor.scale}
+    tensors |= {f"weight.{i}": weight for i, weight in enumerate(actor.weights)}
+    tensors |= {f"bias.{i}": bias for i, bias in enumerate(actor.biases)}
+    tensors |= {f"forecast.{key}": getattr(forecast, key) for key in ("multipliers", "spend", "value", "volume")}
+    return {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+
+
+def policy_settings(policy: LearnedPolicy) -> dict[str, Any]:
+    """Return the settings of a policy that are not arrays."""
+    actor, forecast = policy.actor, policy.forecast
+    return {
+        "actor": {"layers": len(actor.weights), "activation": actor.activation, "head": actor.head, "clip": actor.clip},
+        "scenario": asdict(policy.scenario),
+        "forecast": {"full_cost": forecast.full_cost, "full_value": forecast.full_value},
+    }
+
+
+def restore_policy(tensors: dict[str, Any], settings: dict[str, Any]) -> LearnedPolicy:
+    """Put a policy together from its arrays and settings."""
+    count = settings["actor"]["layers"]
+    actor = Actor(
+        mean=tensors["mean"],
+        scale=tensors["scale"],
+        weights=tuple(tensors[f"weight.{i}"] for i in range(count)),
+        biases=tuple(tensors[f"bias.{i}"] for i in range(count)),
+        activation=settings["actor"]["activation"],
+        head=settings["actor"]["head"],
+        clip=settings["actor"]["clip"],
+    )
+    scenario = {key: tuple(v) if isinstance(v, list) else v for key, v in settings["scenario"].items()}
+    forecast = {key: tensors[f"forecast.{key}"] for key in ("multipliers", "spend", "value", "volume")}
+    return LearnedPolicy(actor, Scenario(**scenario), Forecast(**forecast, **settings["forecast"]))
+
+
+def write_bundle(
+    path: Path, policy: LearnedPolicy, observations: Floats, actions: Floats, about: dict[str, Any]
+) -> None:
+    """Write a bundle, atomically. about: name, Config, seed, versions and evaluation, copied to the manifest.
+
+    Raises InputError when the policy, or its ONNX form, does not give the probes' actions within 1e-5, or when
+    the extra for ONNX is not installed.
+    """
+    from bidpilot.agents.onnx import onnx_bytes  # noqa: PLC0415 - torch is heavy, and loading does not need it
+
+    _replay(policy.actor, observations, actions, str(path))
+    parts = {
+        "policy.safetensors": save_tensors(policy_tensors(policy)),
+        "policy.onnx": onnx_bytes(policy.actor, policy.scenario.reach, observations, actions),
+        "probes.safetensors": save_tensors({"observations": observations, "actions": actions}),
+    }
+    low, high = bounds(policy.groups)
+    features = zip(names(policy.groups), low.tolist(), high.tolist(), strict=True)
+    manifest = {
+        "format": FORMAT,
+        **about,
+        **policy_settings(policy),
+        "features": [{"name": name, "low": a, "high": b} for name, a, b in features],
+        "parts": {name: {"bytes": len(data), "sha256": _sha256(data)} for name, data in parts.items()},
+    }
+    text = json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False)
+    write_atomically(path, _zip({"manifest.json": text.encode()} | parts))
+
+
+def load_bundle(path: Path) -> Bundle:
+    """Load a bundle and replay its probes.
+
+    Raises InputError for a missing, foreign, changed or incomplete file, another format version, features that
+    this version of bidpilot does not compute, or a policy that no longer answers as it was trained to.
+    """
+    parts = _unzip(path)
+    try:
+        manifest = json.loads(parts["manifest.json"])
+        if manifest["format"] != FORMAT:
+            raise InputError(f"{path}: bundle format {manifest['format']}, this bidpilot reads {FORMAT}; export it again")
+        for name, entry in manifest["parts"].items():
+            if len(parts[name]) != entry["bytes"] or _sha256(parts[name]) != entry["sha256"]:
+                raise InputError(f"{path}: part {name} is not the one the manifest describes; get a fresh copy")
+        policy = restore_policy(load_tensors(parts["policy.safetensors"]), manifest)
+        probes = load_tensors(parts["probes.safetensors"])
+        observations, actions = probes["observations"], probes["actions"]
+        features = [feature["name"] for feature in manifest["features"]]
+    except (KeyError, TypeError, ValueError, SafetensorError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: not a complete policy bundle ({error!r}); export it again") from error
+    if features != names(policy.groups):
+        raise InputError(f"{path}: the policy observes {features}, this bidpilot computes {names(policy.groups)}")
+    _replay(policy.actor, observations, actions, str(path))
+    return Bundle(manifest, policy, observations, actions)
+
+
+def _replay(actor: Actor, observations: Floats, actions: Floats, where: str) -> None:
+    """Refuse an actor that does not give the probes' actions."""
+    gap = float(np.abs(actor(observations) - actions).max()) if len(actions) else np.inf
+    if not gap <= TOLERANCE:
+        raise InputError(f"{where}: the policy's actions differ from the probes by {gap:.2g} (allowed {TOLERANCE:g})")
+
+
+def _zip(parts: dict[str, bytes]) -> bytes:
+    """Pack the parts, uncompressed and undated, and seal the file with the digest of its bytes as comment."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name in PARTS:
+            archive.writestr(zipfile.ZipInfo(name), parts[name])
+        archive.comment = b"0" * DIGEST
+    body = buffer.getvalue()[:-DIGEST]
+    return body + _sha256(body).encode()
+
+
+def _unzip(path: Path) -> dict[str, bytes]:
+    """Read the parts of a sealed file: only known names, no more bytes than LARGEST."""
+    try:
+        size = path.stat().st_size
+        data = path.read_bytes() if size <= LARGEST else b""
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    if size > LARGEST:
+        raise InputError(f"{path}: {size:,} bytes is more than a policy bundle holds ({LARGEST:,})")
+    if _sha256(data[:-DIGEST]).encode() != data[-DIGEST:]:
+        raise InputError(f"{path}: not a policy bundle, or changed since it was written (SHA-256 differs)")
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entries = archive.infolist()
+            if sorted(entry.filename for entry in entries) != sorted(PARTS):
+                raise InputError(f"{path}: expected the parts {PARTS}, got {[e.filename for e in entries]}")
+            if sum(entry.file_size for entry in entries) > LARGEST:
+                raise InputError(f"{path}: the parts claim more than {LARGEST:,} bytes")
+            return {entry.filename: archive.read(entry) for entry in entries}
+    except zipfile.BadZipFile as error:
+        raise InputError(f"{path}: not a zip file: {error}") from error
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

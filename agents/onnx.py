@@ -1,0 +1,81 @@
+"""The trained network as ONNX: normalisation, layers, action bounds and bid factor in one graph."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bidpilot.ctr.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+    from bidpilot.agents.learned import Actor, Floats
+
+OPSET = 20
+TOLERANCE = 1e-5
+
+
+def onnx_bytes(actor: Actor, reach: float, observations: Floats, actions: Floats) -> bytes:
+    """Export an actor, check it in ONNX Runtime against the probes, and return the file's bytes.
+
+    Input: observation (batch, d) float32, raw. Outputs: action (batch, groups) in -1..1, and factor =
+    exp(reach x action), by which the controller's multiplier is to be multiplied. Raises InputError when the
+    packages are missing or the graph answers differently.
+    """
+    try:
+        import onnxruntime  # noqa: PLC0415 - an extra
+        import onnxscript  # noqa: F401, PLC0415 - torch's exporter needs it; fail early and clearly
+        import torch  # noqa: PLC0415 - heavy
+    except ImportError as error:
+        raise InputError(f"export needs the package {error.name!r}: pip install 'bidpilot[onnx]'") from error
+    buffer = io.BytesIO()
+    program = torch.onnx.export(
+        _module(actor, reach).eval(),
+        (torch.zeros(2, len(actor.mean)),),
+        input_names=["observation"],
+        output_names=["action", "factor"],
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        opset_version=OPSET,
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+    if program is None:
+        raise RuntimeError("torch.onnx.export returned no program")
+    program.save(buffer, external_data=False)
+    data = buffer.getvalue()
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    answered = session.run(["action"], {"observation": observations})[0]
+    gap = float(np.abs(answered - actions).max())
+    if not gap <= TOLERANCE:
+        raise InputError(f"the ONNX graph's actions differ from the probes by {gap:.2g} (allowed {TOLERANCE:g})")
+    return data
+
+
+def _module(actor: Actor, reach: float) -> torch.nn.Module:
+    """Return the actor as a torch module with two outputs."""
+    import torch  # noqa: PLC0415 - heavy
+
+    class Graph(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("mean", torch.as_tensor(actor.mean))
+            self.register_buffer("scale", torch.as_tensor(actor.scale))
+            self.layers = torch.nn.ModuleList()
+            for weight, bias in zip(actor.weights, actor.biases, strict=True):
+                layer = torch.nn.Linear(weight.shape[1], weight.shape[0])
+                layer.weight.data, layer.bias.data = torch.as_tensor(weight), torch.as_tensor(bias)
+                self.layers.append(layer)
+
+        def forward(self, observation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            x = ((observation.double() - self.mean) * self.scale).clamp(-actor.clip, actor.clip).float()
+            for layer in self.layers[:-1]:
+                x = torch.tanh(layer(x)) if actor.activation == "tanh" else torch.relu(layer(x))
+            x = self.layers[-1](x)
+            action = torch.tanh(x) if actor.head == "tanh" else x.clamp(-1.0, 1.0)
+            return action, torch.exp(reach * action)
+
+    return Graph()
