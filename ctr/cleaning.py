@@ -87,7 +87,7 @@ def parse_time(text: pd.Series[str], spec: TimeColumn) -> FloatArray:
     if spec.unit is not None and spec.unit in SECONDS_PER_UNIT:
         return parse_number(text) * SECONDS_PER_UNIT[spec.unit] + shift
     stamps = pd.to_datetime(text, format=spec.format or "ISO8601", errors="coerce", utc=True)
-    elapsed = (stamps - pd.Timestamp(0, tz="UTC")).dt.total_seconds()
+    elapsed = (stamps - pd.Timestamp(0, unit="s", tz="UTC")).dt.total_seconds()
     return np.asarray(elapsed, dtype=np.float64) + shift
 
 

@@ -109,7 +109,7 @@ class TextTable:
             return pacsv.read_csv(pa.BufferReader(rows), read, parse, convert)
         except pa.ArrowException as error:
             reason = f"a quote is not closed, or a line is longer than {LINE_LIMIT:,} bytes"
-            reason = reason if "straddling" in str(error) else str(error)
+            reason = reason if "straddling" in str(error) else _one_line(error)
             raise InputError(f"{self._path}: is not a table of delimited text: {reason}") from error
 
 
@@ -125,7 +125,7 @@ class ParquetTable:
         try:
             self._file = pq.ParquetFile(pa.BufferReader(data))
             self.header = tuple(self._file.schema_arrow.names)
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, ValueError) as error:
             raise self._broken(error) from error
 
     def cells(self, columns: tuple[str, ...], *, headerless: bool = False) -> pd.DataFrame:
@@ -133,7 +133,8 @@ class ParquetTable:
         del headerless  # a Parquet file always names its columns
         try:
             table = self._file.read().rename_columns(list(columns))
-        except (pa.ArrowException, OSError) as error:
+            table.validate(full=True)  # Parquet only claims that its text is UTF-8
+        except (pa.ArrowException, OSError, ValueError) as error:
             raise self._broken(error) from error
         if not len(table):
             raise InputError(f"{self._path}: has no rows; expected at least one")
@@ -150,7 +151,7 @@ class ParquetTable:
             raise InputError(message) from error
 
     def _broken(self, error: Exception) -> InputError:
-        return InputError(f"{self._path}: is cut off or not a Parquet file: {error}")
+        return InputError(f"{self._path}: is cut off or not a Parquet file: {_one_line(error)}")
 
 
 def _content(path: Path) -> bytes:
@@ -190,3 +191,7 @@ def _text(path: Path, data: bytes) -> bytes:
     if not data.strip():
         raise InputError(f"{path}: is empty; expected a header and rows")
     return data
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -57,7 +57,7 @@ class SimulatedMarket:
     shortfall: float = 0.15
 
     @classmethod
-    def of(cls, log: AuctionLog, beliefs: Beliefs) -> SimulatedMarket:
+    def of(cls, log: AuctionLog, beliefs: Beliefs, size: float = 20_000.0) -> SimulatedMarket:
         """Build the market of a training log: a cycle is a day, or the whole log when it is short."""
         response, timeline = beliefs.response.predict(log), beliefs.timeline
         worth, time = beliefs.goal.expected(response), log.frame["time"].to_numpy()
@@ -68,7 +68,8 @@ class SimulatedMarket:
         columns = (response.pctr, response.pcvr, worth, log.frame["reserve"].to_numpy() / MICROS)
         seen = Opportunities(*(c[order] for c in (*columns, beliefs.segments.codes(log), tick % cycle)))
         group = beliefs.groups(worth)[order]
-        return cls(beliefs, seen, response.value[order], log.hour[order], group, cycle, timeline.daily)
+        hour, amount = log.hour[order], response.value[order]
+        return cls(beliefs, seen, amount, hour, group, cycle, timeline.daily, size)
 
     @property
     def segment_count(self) -> int:

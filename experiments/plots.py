@@ -44,7 +44,7 @@ _MANY_TIMES = 10.0  # from this ratio of largest to smallest on, a probability a
 def frontier(results: pd.DataFrame, metric: str, title: str, looks: dict[str, Look], *, money: bool = False) -> Figure:
     """Draw a metric against the budget, a line for each policy; money on a logarithmic axis, ratios in per cent."""
     figure = Figure(figsize=(WIDTH, 3.6))
-    axes = figure.subplots(gridspec_kw={"left": 0.155, "right": 0.6, "top": 0.97, "bottom": 0.125})
+    axes = figure.subplots(gridspec_kw={"left": 0.14, "right": 0.6, "top": 0.92, "bottom": 0.125})
     ends: dict[str, tuple[float, float]] = {}
     for policy, rows in results.sort_values("budget").groupby("policy", sort=False):
         look = looks.get(str(policy), OTHER)
@@ -55,7 +55,8 @@ def frontier(results: pd.DataFrame, metric: str, title: str, looks: dict[str, Lo
         ends[str(policy)] = (known["budget"].iloc[-1], known[metric].iloc[-1])
     _budget_axis(axes, results)
     _value_axis(axes, money=money)
-    axes.set_ylabel(title)
+    axes.set_ylabel(title, rotation=0, ha="left", va="bottom")
+    axes.yaxis.set_label_coords(-0.28, 1.025)
     label_ends(axes, ends, looks)
     return figure
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from bidpilot.ctr.files import write_atomically
 from bidpilot.experiments import plots
 from bidpilot.experiments.plots_style import THEME, Look, inline_svg, looks, save, shorten
 from bidpilot.experiments.report_format import COLUMNS, budget_tables, fit_table, flatten
@@ -66,12 +66,10 @@ def write_report(folder: Path) -> Path:
     styles = looks(run.results)
     panels = [_panel(exhibit) for exhibit in exhibits(run, styles)]
     page = render(folder.resolve().name, run, panels, styles)
-    figures = folder / "figures"
-    figures.mkdir(exist_ok=True)
     for panel in panels:
-        _write(figures / f"{panel.name}.png", panel.png)
-        _write(figures / f"{panel.name}.csv", panel.csv)
-    _write(folder / "report.html", page.encode())
+        write_atomically(folder / "figures" / f"{panel.name}.png", panel.png)
+        write_atomically(folder / "figures" / f"{panel.name}.csv", panel.csv)
+    write_atomically(folder / "report.html", page)
     return folder / "report.html"
 
 
@@ -91,7 +89,7 @@ def exhibits(run: Run, styles: dict[str, Look]) -> Iterator[Exhibit]:
     if run.ticks is not None:
         yield Exhibit(
             "pacing",
-            "Spend against plan over the day",
+            "Spend against plan",
             "Mean spend so far as a share of the budget. The dashed line is the ideal plan: what the best single "
             "bid multiplier, chosen in hindsight, would have spent by then.",
             partial(plots.pacing, run.ticks, styles),
@@ -125,7 +123,7 @@ def _frontiers(run: Run, styles: dict[str, Look]) -> Iterator[Exhibit]:
         "value": (
             "Value won",
             f"Value [{shorten(money)}]",
-            f"Both axes are logarithmic: each step right doubles the budget. {bands}",
+            f"Both axes are logarithmic. {bands}",
         ),
     }
     for metric, (title, axis, caption) in captions.items():
@@ -205,12 +203,3 @@ def _facts(run: Run) -> list[str]:
     facts.append(f"seed {run.metadata['seed']}" if "seed" in run.metadata else "")
     facts.append(str(run.metadata.get("date") or ""))
     return [fact for fact in facts if fact]
-
-
-def _write(path: Path, content: bytes) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

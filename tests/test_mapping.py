@@ -71,7 +71,7 @@ def test_yaml_is_read_as_it_is_written(tmp_path: Path) -> None:
         ("time: [\n", r"not usable YAML"),
         ("? [a]\n: b\n", r"a key must be text"),
         ('time: "\\U99999999"\n', r"not usable YAML"),
-        ("[" * 3000, r"not usable YAML"),
+        ("[" * 600, r"not usable YAML"),
     ],
 )
 def test_a_mistake_is_named(tmp_path: Path, text: str, said: str) -> None:
@@ -100,7 +100,7 @@ def test_any_text_is_a_mapping_or_an_input_error(tmp_path_factory: pytest.TempPa
 def test_a_mapping_is_frozen() -> None:
     mapping = known_mappings()["avazu"]
     with pytest.raises(ValidationError):
-        mapping.click = "other"  # type: ignore[misc]
+        mapping.click = "other"
 
 
 def test_shipped_mappings() -> None:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from bidpilot.ctr.errors import InputError
 from bidpilot.experiments.plots_style import looks
 from bidpilot.experiments.report import render, write_report
-from bidpilot.experiments.report_format import decimals, number
-from bidpilot.experiments.report_input import CALIBRATION, FIT, LEARNING, METRICS, RESULTS, TICKS, read_run, read_table
+from bidpilot.experiments.report_input import CALIBRATION, FIT, LEARNING, RESULTS, TICKS, read_run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -195,13 +194,6 @@ def fill(folder: Path) -> None:
     (folder / "metadata.json").write_text(json.dumps(METADATA), encoding="utf-8")
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Return a whole invented run folder."""
-    fill(tmp_path)
-    return tmp_path
-
-
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a whole invented run folder with its report, to be looked at and not changed."""
@@ -210,6 +202,12 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fill(folder)
     write_report(folder)
     return folder
+
+
+@pytest.fixture
+def folder(written: Path, tmp_path: Path) -> Path:
+    """Return a whole invented run folder without a report, to be changed."""
+    return shutil.copytree(written, tmp_path / "run", ignore=shutil.ignore_patterns("figures", "report.html"))
 
 
 def only_results(folder: Path) -> None:
@@ -243,7 +241,7 @@ def test_whole_page_shows_every_section_and_links_every_figures_data(written: Pa
     assert html.count("<svg") == html.count("data:text/csv") == len(names)
     assert {file.stem for file in (written / "figures").iterdir()} == names
     assert all((written / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG") for name in names)
-    assert not list(written.rglob("*.part"))
+    assert not [path for path in written.rglob("*") if path.name.startswith(".")]
 
 
 def test_page_reaches_for_nothing_outside_itself(written: Path) -> None:
@@ -253,21 +251,20 @@ def test_page_reaches_for_nothing_outside_itself(written: Path) -> None:
     assert "default-src 'none'" in html
 
 
-def test_same_folder_gives_same_bytes(written: Path, tmp_path: Path) -> None:
+def test_same_folder_gives_same_bytes(written: Path, folder: Path) -> None:
     """Nothing of the clock, of memory addresses or of dictionary order gets into the page or the figures."""
-    again = tmp_path / "run"
-    again.mkdir()
-    fill(again)
-    assert write_report(again) == again / "report.html"
+    assert write_report(folder) == folder / "report.html"
     files = [path.relative_to(written) for path in written.rglob("*.*")]
     assert {path: (written / path).read_bytes() for path in files} == {
-        path: (again / path).read_bytes() for path in files
+        path: (folder / path).read_bytes() for path in files
     }
 
 
 def test_only_results_are_needed(folder: Path) -> None:
     """Each absent file leaves out its section and nothing else."""
     only_results(folder)
+    results = pd.read_csv(folder / RESULTS.file)
+    results[results["policy"].isin(["ppo", "pid", "oracle"])].to_csv(folder / RESULTS.file, index=False)
     html = write_report(folder).read_text(encoding="utf-8")
     assert html.count("<figure") == 4
     assert 'id="results"' in html
@@ -324,71 +321,3 @@ def test_oracle_is_never_marked_as_best(folder: Path) -> None:
     assert len(rows) == len(SHARES) * len(BUDGETS)
     assert all("<b>" not in cells for role, cells in rows if role == "oracle")
     assert any("<b>" in cells for role, cells in rows if role == "learner")
-
-
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (lambda path: path.unlink(), "results.csv: no such file"),
-        (lambda path: path.write_text(""), "empty file"),
-        (lambda path: path.write_bytes(b"policy\n\xff\n"), "expected UTF-8"),
-        (lambda path: path.write_text(path.read_text().splitlines()[0]), "at least one row"),
-        (
-            lambda path: path.write_text(path.read_text().replace("roas_low", "roas_lo")),
-            "roas_low missing; found: policy",
-        ),
-        (lambda path: path.write_text(path.read_text().replace("cpa_low", "cpa", 1)), "cpa_low missing"),
-        (lambda path: change(path, "wins", "many", 2), "row 4, column wins: expected a number, found 'many'"),
-        (lambda path: change(path, "budget", 0, 1), "row 3, column budget: expected above 0"),
-        (lambda path: change(path, "role", "rival"), "unknown role .* 'rival'; known: baseline, learner, oracle"),
-        (lambda path: change(path, "policy", "pid"), "second row for policy pid, budget 0.03125"),
-    ],
-)
-def test_unusable_results_are_refused_and_nothing_is_written(folder: Path, spoil: object, message: str) -> None:
-    """One clear error that names the file and the place; no page and no figures are left behind."""
-    assert callable(spoil)
-    spoil(folder / RESULTS.file)
-    with pytest.raises(InputError, match=message):
-        write_report(folder)
-    assert not (folder / "report.html").exists()
-    assert not (folder / "figures").exists()
-
-
-def test_metadata_must_be_a_json_object(folder: Path) -> None:
-    """Broken JSON and a bare list are both the user's to mend."""
-    for text in ("{", "[1]"):
-        (folder / "metadata.json").write_text(text, encoding="utf-8")
-        with pytest.raises(InputError, match=r"metadata\.json: expected"):
-            write_report(folder)
-
-
-def test_text_columns_keep_their_letters(folder: Path) -> None:
-    """A policy called NA or 007 stays what it is, and a doubled column is refused."""
-    change(folder / RESULTS.file, "policy", "NA", 0)
-    change(folder / RESULTS.file, "policy", "007", 1)
-    assert read_table(folder / RESULTS.file, RESULTS)["policy"].tolist()[:2] == ["NA", "007"]
-    lines = (folder / LEARNING.file).read_text(encoding="utf-8").splitlines()
-    doubled = "\n".join(f"{line},{line.split(',')[0]}" for line in lines)
-    (folder / LEARNING.file).write_text(doubled, encoding="utf-8")
-    with pytest.raises(InputError, match=r"learning\.csv: column\(s\) steps given twice"):
-        write_report(folder)
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(12345.4, "12,345"), (0.0123456, "0.0123"), (-4.2, "\N{MINUS SIGN}4.20"), (0.0, "0"), (98.76, "98.8")],
-)
-def test_numbers_have_three_digits(value: float, text: str) -> None:
-    """Known answers."""
-    assert number(value) == text
-
-
-def test_a_rounded_zero_has_no_sign() -> None:
-    """A difference of -0.001 points is written 0.00."""
-    assert number(-0.001, 2) == "0.00"
-    assert decimals([np.nan, 0.0]) == 0
-
-
-def test_every_metric_has_its_three_columns() -> None:
-    """The contract of results.csv follows from METRICS."""
-    assert {f"{metric.name}{end}" for metric in METRICS for end in ("", "_low", "_high")} <= set(RESULTS.numbers)

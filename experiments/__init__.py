@@ -1,0 +1,1 @@
+"""The main job in stages: fit, train, evaluate, compare, export; thin scripts and the few modules they share."""

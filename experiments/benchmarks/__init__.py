@@ -1,0 +1,1 @@
+"""Speed, side by side with a plain reference on the same work."""

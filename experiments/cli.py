@@ -1,0 +1,185 @@
+"""The command line. Heavy imports happen inside the commands, so that --help answers at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from bidpilot.experiments.config import Settings
+    from bidpilot.experiments.run import Run
+    from bidpilot.experiments.stages import Stages
+
+app = typer.Typer(
+    help="Learn a market from an auction log, train bidding policies in it, compare them and export the winner.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+LogOption = Annotated[str | None, typer.Option("--log", help="Auction log: CSV, TSV (.gz) or Parquet; or: synthetic.")]
+FormatOption = Annotated[str | None, typer.Option("--format", help="Name of a known layout; recognised if left out.")]
+MappingOption = Annotated[Path | None, typer.Option("--mapping", help="YAML that maps your columns; see the README.")]
+MaxBadOption = Annotated[float | None, typer.Option("--max-bad", help="Share of rows that may break a rule [0.01].")]
+StrictOption = Annotated[bool | None, typer.Option("--strict", help="No row may break a rule.")]
+OutOption = Annotated[Path | None, typer.Option("--out", help="Folder of the run [runs/<log name>].")]
+RunOption = Annotated[Path, typer.Option("--run", help="Folder of an earlier stage.")]
+ConfigOption = Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", help="Any setting, as key=value (learner.steps=50000).")]
+SeedOption = Annotated[int | None, typer.Option("--seed", help="Seed of everything random [0].")]
+ThreadsOption = Annotated[int | None, typer.Option("--threads", help="Threads for torch [1].")]
+BudgetOption = Annotated[list[str] | None, typer.Option("--budget", help="Share of the held-out cost (1/8); repeatable.")]
+AgainOption = Annotated[bool, typer.Option("--again", help="Do the stage even if it was done.")]
+WorthOption = Annotated[float | None, typer.Option("--worth", help="Worth of a click or conversion, in currency.")]
+StepsOption = Annotated[int | None, typer.Option("--steps", help="Environment steps to train for [200000].")]
+ScenarioOption = Annotated[str | None, typer.Option("--scenario", help="Environment of the learner.")]
+
+
+@app.command()
+def fit(  # noqa: PLR0913 - options of a command
+    log: LogOption = None,
+    format_name: FormatOption = None,
+    mapping: MappingOption = None,
+    out: OutOption = None,
+    max_bad: MaxBadOption = None,
+    strict: StrictOption = None,
+    config: ConfigOption = None,
+    sets: SetOption = None,
+    seed: SeedOption = None,
+    threads: ThreadsOption = None,
+    again: AgainOption = False,
+) -> None:
+    """Read a log and fit who clicks and converts and what impressions cost."""
+    given = {"log": log, "format": format_name, "mapping": mapping, "max_bad": max_bad, "strict": strict}
+    stages = _stages(_create(given | {"seed": seed, "threads": threads}, config, sets, out))
+    stages.fit(again=again)
+    stages.say(f"run: {stages.run.folder}")
+
+
+@app.command()
+def train(run: RunOption, again: AgainOption = False) -> None:
+    """Train the learner of a run in the market simulated from its log."""
+    _stages(_open(run)).train(again=again)
+
+
+@app.command()
+def evaluate(
+    run: RunOption,
+    policy: Annotated[list[str], typer.Option("--policy", help="Name, dotted module, or bundle file; repeatable.")],
+) -> None:
+    """Evaluate policies of a run on its evaluation days; results go to <run>/evaluate."""
+    from bidpilot.experiments.contenders import named_contenders
+
+    stages = _stages(_open(run))
+    stages.fit()
+    stages.evaluate(named_contenders(stages.run, stages.source, policy))
+
+
+@app.command()
+def compare(  # noqa: PLR0913 - options of a command
+    log: LogOption = None,
+    run: Annotated[Path | None, typer.Option("--run", help="Go on with an earlier run instead.")] = None,
+    format_name: FormatOption = None,
+    mapping: MappingOption = None,
+    out: OutOption = None,
+    budget: BudgetOption = None,
+    worth: WorthOption = None,
+    scenario: ScenarioOption = None,
+    steps: StepsOption = None,
+    max_bad: MaxBadOption = None,
+    strict: StrictOption = None,
+    config: ConfigOption = None,
+    sets: SetOption = None,
+    seed: SeedOption = None,
+    threads: ThreadsOption = None,
+) -> None:
+    """Fit and train what is missing, then compare the learner with every baseline and the hindsight oracle."""
+    given = {"log": log, "format": format_name, "mapping": mapping, "max_bad": max_bad, "strict": strict}
+    given |= {"seed": seed, "threads": threads, "budgets": budget, "worth": worth, "scenario": scenario}
+    given |= {"learner.steps": steps}
+    if run is not None and (log or any(value is not None for value in given.values()) or config or sets):
+        _fail("--run goes on with the settings of that run; give no others, or start a new run with --log and --out")
+    stages = _stages(_open(run) if run is not None else _create(given, config, sets, out))
+    stages.compare()
+
+
+@app.command()
+def export(
+    run: RunOption,
+    out: Annotated[Path | None, typer.Option("--out", help="File to write [<run>/policy.zip].")] = None,
+) -> None:
+    """Write the trained policy of a run as a bundle."""
+    _stages(_open(run)).export(out)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder of the run.")] = Path("runs/demo"),
+    quick: Annotated[bool, typer.Option("--quick", help="A tenth of the work, to see that it runs.")] = False,
+    seed: SeedOption = None,
+    threads: ThreadsOption = None,
+) -> None:
+    """Run the whole job on a synthetic exchange of known truth: fit, train, compare, export, report."""
+    from bidpilot.experiments.demo import demo_settings, run_demo
+
+    run_demo(out, demo_settings(quick=quick, seed=seed, threads=threads))
+
+
+@app.command()
+def formats() -> None:
+    """List the known log layouts and where an example mapping is."""
+    from bidpilot.ctr.mapping import SHIPPED, known_mappings
+
+    for name in sorted(known_mappings()):
+        typer.echo(name)
+    typer.echo(f"example mapping for your own columns: {SHIPPED / 'example.yaml'}")
+
+
+def main() -> None:
+    """Run the command line: a user's mistake is one line on standard error and exit code 2."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from bidpilot.ctr.errors import InputError
+
+    try:
+        app()
+    except InputError as error:
+        _fail(str(error))
+
+
+def _fail(message: str) -> None:
+    typer.echo(f"bidpilot: {message}", err=True)
+    sys.exit(2)
+
+
+def _create(given: dict[str, Any], config: Path | None, sets: list[str] | None, out: Path | None) -> Run:
+    """Open a new run for the given settings."""
+    from bidpilot.experiments.config import load_settings
+    from bidpilot.experiments.run import Run
+
+    settings = load_settings(config, given, tuple(sets or ()))
+    return Run.create(out or Path("runs") / _name(settings), settings)
+
+
+def _open(folder: Path) -> Run:
+    from bidpilot.experiments.run import Run
+
+    return Run.open(folder)
+
+
+def _stages(run: Run) -> Stages:
+    from bidpilot.experiments.stages import Stages
+
+    return Stages(run)
+
+
+def _name(settings: Settings) -> str:
+    """Name a run after its log."""
+    return Path(settings.log).name.partition(".")[0] or "run"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""Stage 4: every baseline, tuned on training days, against the learner and the best that was possible."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from bidpilot.agents.oracle import Oracle
+from bidpilot.agents.registry import find_policy, policies
+from bidpilot.envs.timeline import Timeline
+from bidpilot.experiments.config import budget_label
+from bidpilot.experiments.evaluate import Contender, Field, Played, play_all
+from bidpilot.experiments.metrics import METRICS, metric
+from bidpilot.experiments.prepare import Arena, describe_days, evaluation_days, prepare
+from bidpilot.experiments.source import Source, load_source
+from bidpilot.experiments.statistics import interval
+from bidpilot.experiments.streams import stream
+from bidpilot.experiments.train import load_trained
+from bidpilot.experiments.tuning import tune
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bidpilot.ctr.types import FloatArray
+    from bidpilot.experiments.config import Settings
+    from bidpilot.experiments.run import Run
+
+ORACLE = "oracle"
+
+
+def compare(run: Run, source: Source | None = None) -> pd.DataFrame:
+    """Compare the run's baselines, its trained policy if there is one, and the oracle; return results.csv."""
+    source = source or load_source(run)
+    arena = prepare(run, source)
+    contenders = [*baselines(run.settings, arena), *learners(run), oracle()]
+    return judge(run, source, contenders)
+
+
+def judge(run: Run, source: Source, contenders: Sequence[Contender]) -> pd.DataFrame:
+    """Play contenders on the evaluation days and write results.csv, ticks.csv and what they were played on."""
+    settings = run.settings
+    days = evaluation_days(run, source)
+    rng = stream(settings.seed, "bootstrap")
+    field = Field.of(days, settings.days.replicates, settings.days.resampled, rng)
+    played = play_all(contenders, field, settings.budgets, settings.auction, stream(settings.seed, "policies"))
+    traffic = hashlib.blake2b("".join(day.traffic_hash for day in days).encode(), digest_size=8).hexdigest()
+    table = results_table(played, field, contenders, settings.budgets).assign(seed=settings.seed, traffic_hash=traffic)
+    run.write_table("results.csv", table)
+    timeline = days[0].ticks
+    run.write_table("ticks.csv", _ticks_table(played, timeline, Timeline(0.0, 86_400 / settings.ticks_per_day, timeline)))
+    within = "impressions within each episode" if field.resampled_within else "whole days"
+    how = f"95 % bootstrap, {settings.days.replicates} replicates, resampling {within}, paired across policies"
+    run.note(traffic_hash=traffic, evaluated_on=describe_days(source, days), intervals=how)
+    return table
+
+
+def baselines(settings: Settings, arena: Arena) -> list[Contender]:
+    """Return the settings' baselines (all known ones by default), tuned on training days unless told otherwise."""
+    names = settings.baselines or tuple(policies())
+    configs = {name: find_policy(name) for name in names}
+    if settings.tuned:
+        chosen = tune(configs, arena.past, arena.tune, settings.budgets, settings.auction)
+    else:
+        chosen = {(name, share): configs[name].candidates()[0] for name in names for share in settings.budgets}
+    built = {key: config.build(arena.past) for key, config in chosen.items()}
+    return [
+        Contender(
+            name,
+            "baseline",
+            lambda _day, share, name=name: built[name, share],  # type: ignore[misc]
+            lambda share, name=name: json.dumps(asdict(chosen[name, share])),  # type: ignore[misc, call-overload]
+        )
+        for name in names
+    ]
+
+
+def learners(run: Run) -> list[Contender]:
+    """Return the run's trained policy, or nothing where none was trained."""
+    if not (run.policy / "policy.json").is_file():
+        return []
+    policy, _, _ = load_trained(run)
+    settings = run.settings.learner.model_dump_json()
+    return [Contender(run.settings.learner.algorithm, "learner", lambda _day, _share: policy, lambda _share: settings)]
+
+
+def oracle() -> Contender:
+    """Return the best uniform multiplier in hindsight."""
+    return Contender(ORACLE, "oracle", lambda day, _share: Oracle(day), lambda _share: "{}")
+
+
+def results_table(
+    played: Played, field: Field, contenders: Sequence[Contender], shares: Sequence[float]
+) -> pd.DataFrame:
+    """Return one row per policy and budget: every metric with its interval, and the difference to the best baseline."""
+    return pd.DataFrame([row for share in shares for row in _rows(played, field, contenders, share)])
+
+
+def _rows(
+    played: Played, field: Field, contenders: Sequence[Contender], share: float
+) -> list[dict[str, float | str]]:
+    ratio = {c.name: _draws(played.records[c.name, share], field, "r_over_rstar") for c in contenders}
+    rivals = [c.name for c in contenders if c.role == "baseline"] or [contenders[0].name]
+    best = max(rivals, key=lambda name: ratio[name][0])
+    rows = []
+    for contender in contenders:
+        row: dict[str, float | str] = {
+            "policy": contender.name,
+            "role": contender.role,
+            "budget": share,
+            "budget_label": budget_label(share),
+            "budget_currency": played.campaigns[share].budget,
+        }
+        for name in METRICS:
+            draws = _draws(played.records[contender.name, share], field, name)
+            row |= _with_interval(name, draws)
+        row |= _with_interval("difference", ratio[contender.name] - ratio[best])
+        rows.append(row | {"best_baseline": best, "config": contender.settings(share)})
+    return rows
+
+
+def _draws(records: FloatArray, field: Field, name: str) -> FloatArray:
+    """Return the estimate of a metric, then its bootstrap replicates, (1 + replicates,)."""
+    return np.concatenate([metric(name, records, field.point), metric(name, records, field.draws)])
+
+
+def _with_interval(name: str, draws: FloatArray) -> dict[str, float]:
+    low, high = interval(draws[1:])
+    return {name: float(draws[0]), f"{name}_low": low, f"{name}_high": high}
+
+
+def _ticks_table(played: Played, ticks: int, timeline: Timeline) -> pd.DataFrame:
+    """Return spend and ideal plan after every tick, as cumulative shares of the budget."""
+    hour = (np.arange(ticks) + 1) * timeline.tick_seconds / 3600.0
+    parts = [
+        pd.DataFrame(
+            {
+                "policy": name,
+                "budget": share,
+                "budget_label": budget_label(share),
+                "tick": np.arange(ticks),
+                "hour": hour,
+                "spent": spent,
+                "planned": played.plans[share],
+            }
+        )
+        for (name, share), spent in played.spent.items()
+    ]
+    return pd.concat(parts, ignore_index=True)

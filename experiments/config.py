@@ -1,0 +1,169 @@
+"""The settings of a run: one frozen model that the command line, YAML files and saved runs share."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path  # noqa: TC003 - pydantic reads the annotation
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from bidpilot.ctr.errors import InputError
+from bidpilot.ctr.files import write_atomically
+
+SYNTHETIC = "synthetic"
+
+
+def _fraction(value: Any) -> Any:
+    """Read 1/8 as a number."""
+    try:
+        return float(Fraction(value)) if isinstance(value, str) else value
+    except (ValueError, ZeroDivisionError):
+        return value
+
+
+Share = Annotated[float, BeforeValidator(_fraction), Field(gt=0, le=1)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ModelSettings(_Frozen):
+    """The response model: auto takes the log's own predictions if it has any and no features, else deepfm."""
+
+    kind: Literal["auto", "logistic", "deepfm", "logged"] = "auto"
+    epochs: int = Field(default=12, gt=0)
+
+
+class LearnerSettings(_Frozen):
+    """The learner: algorithm, environment steps, copies played at once, validations during training."""
+
+    algorithm: Literal["ppo", "sac"] = "ppo"
+    steps: int = Field(default=200_000, gt=0)
+    envs: int = Field(default=16, gt=0)
+    learning_rate: float = Field(default=3e-4, gt=0)
+    evaluations: int = Field(default=10, gt=0)
+
+
+class DaySettings(_Frozen):
+    """How many simulated days: to train on, to validate on, to tune baselines on; and their size.
+
+    evaluate: fresh days of the synthetic exchange. replicates: of the bootstrap. resampled: the fewest held-out
+    episodes that are resampled as they are; with fewer, the impressions within them are.
+    """
+
+    train: int = Field(default=40, gt=1)
+    validate_: int = Field(default=16, gt=1, alias="validate")
+    tune: int = Field(default=12, gt=0)
+    evaluate: int = Field(default=30, gt=1)
+    opportunities: float = Field(default=20_000, ge=100)
+    replicates: int = Field(default=200, ge=20)
+    resampled: int = Field(default=10, gt=1)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True)
+
+
+class Settings(_Frozen):
+    """Everything that decides a run's numbers.
+
+    log: path, or "synthetic". worth: of a click or conversion in currency (None: what one cost in the training
+    days). budgets: shares of the held-out cost of winning everything. scenario: environment of the learner.
+    """
+
+    log: str = SYNTHETIC
+    format: str | None = None
+    mapping: Path | None = None
+    max_bad: float = Field(default=0.01, ge=0, le=1)
+    strict: bool = False
+    seed: int = Field(default=0, ge=0)
+    threads: int = Field(default=1, gt=0)
+    train_share: Share = 0.7
+    ticks_per_day: int = Field(default=96, gt=0)
+    goal: Literal["auto", "clicks", "conversions", "value"] = "auto"
+    worth: float | None = Field(default=None, gt=0)
+    auction: Literal["second_price", "first_price"] = "second_price"
+    budgets: tuple[Share, ...] = (1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32)
+    scenario: str = "bidpilot/Pacing-v0"
+    baselines: tuple[str, ...] = ()
+    tuned: bool = True
+    model: ModelSettings = ModelSettings()
+    learner: LearnerSettings = LearnerSettings()
+    days: DaySettings = DaySettings()
+
+    @model_validator(mode="after")
+    def _budgets_given(self) -> Settings:
+        if not self.budgets:
+            raise ValueError("budgets must name at least one share")
+        return self
+
+
+def load_settings(path: Path | None, overrides: dict[str, Any], sets: tuple[str, ...] = ()) -> Settings:
+    """Resolve settings: defaults, then a YAML file, then flags (None = not given), then key=value pairs.
+
+    Dotted keys reach nested settings (learner.steps=50000). Raises InputError naming each wrong setting and the
+    known ones.
+    """
+    given = _read_yaml(path) if path else {}
+    for name, value in overrides.items():
+        if value is not None:
+            _put(given, name, value)
+    for pair in sets:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise InputError(f"--set expects key=value, got {pair!r}")
+        _put(given, name.strip(), yaml.safe_load(text))
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        raise InputError(_explain(error, f"{path}: " if path else "")) from error
+
+
+def save_settings(settings: Settings, path: Path) -> None:
+    """Write the resolved settings as YAML, atomically; load_settings reads them back."""
+    write_atomically(path, yaml.safe_dump(settings.model_dump(mode="json", by_alias=True), sort_keys=False))
+
+
+def budget_label(share: float) -> str:
+    """Write a budget share as people do: 1/8, or 30 % where it is no unit fraction."""
+    inverse = 1.0 / share
+    return f"1/{round(inverse)}" if abs(inverse - round(inverse)) < 1e-6 else f"{100 * share:.3g} %"
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: not a readable YAML file: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected settings as key: value lines, got {type(content).__name__}")
+    return content
+
+
+def _put(given: dict[str, Any], name: str, value: Any) -> None:
+    *groups, last = name.split(".")
+    for group in groups:
+        given = given.setdefault(group, {})
+        if not isinstance(given, dict):
+            raise InputError(f"setting {group!r} is not a group; {name!r} cannot be set")
+    given[last] = value
+
+
+def _explain(error: ValidationError, where: str) -> str:
+    """Say in one line what is wrong with which setting."""
+    problems = []
+    for item in error.errors():
+        name = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            group = _group(item["loc"][:-1])
+            problems.append(f"unknown setting {name!r}; known: {', '.join(group.model_fields)}")
+        else:
+            problems.append(f"setting {name!r}: {item['msg']}, got {item['input']!r}")
+    return where + "; ".join(problems)
+
+
+def _group(location: tuple[int | str, ...]) -> type[BaseModel]:
+    group: type[BaseModel] = Settings
+    for part in location:
+        group = group.model_fields[str(part)].annotation or group
+    return group

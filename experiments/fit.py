@@ -1,0 +1,134 @@
+"""Stage 1: read the log, fit who clicks and converts and what impressions cost, and say how well."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from bidpilot.ctr.errors import InputError
+from bidpilot.ctr.files import write_atomically
+from bidpilot.ctr.metrics import reliability
+from bidpilot.ctr.prices import HourlyPrices
+from bidpilot.ctr.response import FittedResponse, ResponseConfig, evaluate_response, fit_response
+from bidpilot.ctr.types import MICROS, Response
+from bidpilot.envs.beliefs import Beliefs, Segments, ValueGroups
+from bidpilot.envs.goal import Goal
+from bidpilot.envs.timeline import Timeline, timeline_of
+from bidpilot.experiments.source import Source, load_source
+from bidpilot.experiments.streams import stream
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bidpilot.ctr.log import AuctionLog
+    from bidpilot.experiments.config import Settings
+    from bidpilot.experiments.run import Run
+
+
+def fit(run: Run, source: Source | None = None) -> pd.DataFrame:
+    """Fit the models of a run, save them under its folder, and return the quality table (also fit.csv)."""
+    source = source or load_source(run)
+    settings = run.settings
+    rng = stream(settings.seed, "fit")
+    config = ResponseConfig(model=model_kind(settings, source.log), epochs=settings.model.epochs)
+    response, report = fit_response(source.train, config, rng)
+    response.save(run.model / "response")
+    if source.train.frame["price_known"].any():
+        _save_beliefs(_beliefs(settings, source, response), run.model)
+    quality, calibration = _quality(source, response, stream(settings.seed, "metrics"))
+    run.write_table("fit.csv", quality)
+    run.write_table("calibration.csv", calibration)
+    facts = source.facts | {"train_rows": len(source.train), "held_out_rows": len(source.held_out)}
+    run.note(log=facts, model=config.model, model_notes=list(report.notes))
+    return quality
+
+
+def model_kind(settings: Settings, log: AuctionLog) -> str:
+    """Return the response model to fit: auto is the log's own predictions where it has no features to learn from."""
+    if settings.model.kind != "auto":
+        return settings.model.kind
+    return "logged" if "pctr" in log and not (log.categorical or log.numeric) else "deepfm"
+
+
+def load_beliefs(run: Run) -> Beliefs:
+    """Load what fit saved. Raises InputError when the log had no prices, or nothing was fitted."""
+    path = run.model / "beliefs.json"
+    if not path.is_file():
+        fitted = (run.model / "response").exists()
+        reason = "its log knows no price to beat, so there is no market to simulate" if fitted else "run bidpilot fit first"
+        raise InputError(f"{run.folder}: {reason}")
+    known = json.loads(path.read_text())
+    return Beliefs(
+        FittedResponse.load(run.model / "response"),
+        HourlyPrices.load(run.model / "prices"),
+        ValueGroups(np.array(known["groups"])),
+        Segments(tuple(known["segments"])),
+        Goal(**known["goal"]),
+        Timeline(**known["timeline"]),
+    )
+
+
+def _beliefs(settings: Settings, source: Source, response: FittedResponse) -> Beliefs:
+    """Fit the price law on the training rows and put together what a market needs."""
+    train = source.train
+    goal = goal_of(settings, train)
+    worth = goal.expected(response.predict(train))
+    groups = ValueGroups.of(worth)
+    frame = train.frame
+    price, known, bid = (frame[name].to_numpy() for name in ("price", "price_known", "bid"))
+    prices = HourlyPrices.fit(np.where(known, price, bid), known, train.hour, groups(worth))
+    timeline = timeline_of(source.log, source.held_out, settings.ticks_per_day)
+    return Beliefs(response, prices, groups, Segments.of(train), goal, timeline)
+
+
+def goal_of(settings: Settings, train: AuctionLog) -> Goal:
+    """Return the goal: by default what the log records, worth what it cost in the training rows.
+
+    Raises InputError when a worth must be given because nothing was clicked or converted.
+    """
+    kind = settings.goal
+    if kind == "auto":
+        kind = "clicks" if "conversion" not in train else ("value" if "value" in train else "conversions")
+    if kind == "value" or settings.worth is not None:
+        return Goal(kind, settings.worth or 1.0)
+    event = "click" if kind == "clicks" else "conversion"
+    frame = train.frame
+    spent, events = float(frame["price"][frame["won"] & frame["price_known"]].sum()) / MICROS, int(frame[event].sum())
+    if not (events and spent):
+        raise InputError(f"{train.source}: the training rows have {events} {event}s that cost {spent:g}; give --worth")
+    return Goal(kind, spent / events)
+
+
+def _save_beliefs(beliefs: Beliefs, folder: Path) -> None:
+    beliefs.prices.save(folder / "prices")  # type: ignore[attr-defined]
+    known = {
+        "groups": beliefs.groups.edges.tolist(),
+        "segments": list(beliefs.segments.names),
+        "goal": asdict(beliefs.goal),
+        "timeline": asdict(beliefs.timeline),
+    }
+    write_atomically(folder / "beliefs.json", json.dumps(known, indent=1))
+
+
+def _quality(source: Source, response: FittedResponse, rng: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Measure the models on the held-out rows that were shown: the quality table and the calibration curves."""
+    held_out = source.held_out
+    truth = _tail(source.truth, len(held_out)) if source.truth else None
+    quality = evaluate_response(response, held_out, rng, truth)
+    predicted = response.predict(held_out)
+    frame, curves = held_out.frame, []
+    shown = frame["won"].to_numpy()
+    clicked = shown & (frame["click"] == 1).to_numpy()
+    for event, rate, rows in (("click", predicted.pctr, shown), ("conversion", predicted.pcvr, clicked)):
+        if event in held_out and rows.sum() > 1:
+            curve = reliability(frame[event].to_numpy()[rows] == 1, rate[rows])
+            curves.append(curve.assign(event=event))
+    return quality, pd.concat(curves, ignore_index=True)
+
+
+def _tail(truth: Response, rows: int) -> Response:
+    return Response(truth.pctr[-rows:], truth.pcvr[-rows:], truth.value[-rows:])

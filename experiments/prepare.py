@@ -1,0 +1,83 @@
+"""What training and comparison share: simulated days from the training log, evaluation days from what is held out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bidpilot.agents.base import Past
+from bidpilot.ctr.types import MICROS
+from bidpilot.envs.forecast import Forecast
+from bidpilot.envs.market import SimulatedMarket, SyntheticMarket, draw_days
+from bidpilot.envs.replay import coverage, replay_days
+from bidpilot.experiments.fit import load_beliefs
+from bidpilot.experiments.source import LOGGED_DAYS
+from bidpilot.experiments.streams import stream
+
+if TYPE_CHECKING:
+    from bidpilot.envs.beliefs import Beliefs
+    from bidpilot.envs.types import Day
+    from bidpilot.experiments.config import Settings
+    from bidpilot.experiments.run import Run
+    from bidpilot.experiments.source import Source
+
+
+@dataclass(frozen=True)
+class Arena:
+    """Days by role. past: simulated days to train on, with their forecast. validate, tune: simulated days of their own
+    streams. None of them has seen the held-out part of the log."""
+
+    past: Past
+    validate: tuple[Day, ...]
+    tune: tuple[Day, ...]
+
+    @property
+    def segments(self) -> int:
+        """Number of user segments."""
+        return self.past.days[0].segments
+
+
+def prepare(run: Run, source: Source) -> Arena:
+    """Simulate the days that learners and tuning may see, from the training part of the log."""
+    settings = run.settings
+    beliefs = load_beliefs(run)
+    market = simulated_market(source, beliefs, settings)
+    days = {
+        role: draw_days(market, count, stream(settings.seed, role))
+        for role, count in (
+            ("train", settings.days.train),
+            ("validate", settings.days.validate_),
+            ("tune", settings.days.tune),
+        )
+    }
+    past = Past(days["train"], Forecast.of(days["train"], settings.auction))
+    return Arena(past, days["validate"], days["tune"])
+
+
+def simulated_market(source: Source, beliefs: Beliefs, settings: Settings) -> SimulatedMarket:
+    """Return the market of the training rows, of the settings' size."""
+    return SimulatedMarket.of(source.train, beliefs, size=settings.days.opportunities)
+
+
+def evaluation_days(run: Run, source: Source) -> tuple[Day, ...]:
+    """Return the days to compare on: fresh ones of the true exchange, or the held-out part of the log replayed."""
+    settings, beliefs = run.settings, load_beliefs(run)
+    if source.exchange is not None:
+        market = SyntheticMarket(
+            source.exchange, beliefs.timeline, beliefs.segments, beliefs.goal, beliefs.response, LOGGED_DAYS
+        )
+        return draw_days(market, settings.days.evaluate, stream(settings.seed, "evaluate"))
+    return replay_days(source.held_out, beliefs, stream(settings.seed, "replay"))
+
+
+def describe_days(source: Source, days: tuple[Day, ...]) -> str:
+    """Say in a sentence what policies are compared on."""
+    size, cost = np.mean([len(day) for day in days]), np.mean([day.full_cost for day in days]) / MICROS
+    what = f"{len(days)} {'days' if len(days) > 1 else 'episode'} of {size:,.0f} opportunities worth buying for {cost:,.4g}"
+    if source.exchange is not None:
+        return f"{what} {source.log.currency} each, drawn afresh from the true exchange in the week after the log"
+    known = coverage(source.held_out)
+    missing = "" if known == 1.0 else f"; {1 - known:.1%} of the prices and outcomes are the models' (the buyer had lost)"
+    return f"{what} {source.log.currency}, replayed from the held-out log{missing}"

@@ -1,0 +1,134 @@
+"""A run's folder: where each stage finds and leaves its files, and what every result carries."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import platform
+import subprocess
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bidpilot.ctr.errors import InputError
+from bidpilot.ctr.files import write_atomically
+from bidpilot.experiments.config import SYNTHETIC, Settings, load_settings, save_settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PACKAGES = ("bidpilot", "gymnasium", "stable-baselines3", "torch", "numpy", "pandas")
+HASHED = 2**24
+
+
+@dataclass(frozen=True)
+class Run:
+    """A folder with the settings it was made with."""
+
+    folder: Path
+    settings: Settings
+
+    @classmethod
+    def create(cls, folder: Path, settings: Settings) -> Run:
+        """Open a folder for these settings; stages already there are kept if the settings are the same.
+
+        Raises InputError when the folder holds a run of other settings.
+        """
+        path = folder / "run.yaml"
+        if path.exists() and load_settings(path, {}) != settings:
+            raise InputError(f"{folder} holds a run with other settings (see {path}); choose another --out")
+        save_settings(settings, path)
+        return cls(folder, settings)
+
+    @classmethod
+    def open(cls, folder: Path) -> Run:
+        """Open the folder of an earlier stage. Raises InputError when it is not one."""
+        path = folder / "run.yaml"
+        if not path.is_file():
+            raise InputError(f"{folder} holds no run (no run.yaml); make one with: bidpilot fit --out {folder}")
+        return cls(folder, load_settings(path, {}))
+
+    @property
+    def model(self) -> Path:
+        """Folder of the fitted models."""
+        return self.folder / "model"
+
+    @property
+    def policy(self) -> Path:
+        """Folder of the trained policy."""
+        return self.folder / "policy"
+
+    @property
+    def bundle(self) -> Path:
+        """The exported policy."""
+        return self.folder / "policy.zip"
+
+    def write_table(self, name: str, table: pd.DataFrame) -> Path:
+        """Write a tidy table as CSV, atomically."""
+        path = self.folder / name
+        write_atomically(path, table.to_csv(index=False))
+        return path
+
+    def note(self, **facts: Any) -> None:
+        """Add facts to metadata.json."""
+        path = self.folder / "metadata.json"
+        known = json.loads(path.read_text()) if path.exists() else provenance(self.settings)
+        write_atomically(path, json.dumps(known | facts, indent=1, sort_keys=True, default=str))
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What metadata.json holds."""
+        path = self.folder / "metadata.json"
+        return dict(json.loads(path.read_text())) if path.exists() else {}
+
+
+def provenance(settings: Settings) -> dict[str, Any]:
+    """Return seed, versions, code state, machine and day: what a result must carry to be believed."""
+    return {
+        "seed": settings.seed,
+        "versions": versions(),
+        "git_commit": _git_commit(),
+        "machine": f"{platform.machine()}, {platform.system()} {platform.release()}",
+        "threads": settings.threads,
+        "date": datetime.now(UTC).date().isoformat(),
+        "log_sha256": log_digest(settings),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide the numbers."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def log_digest(settings: Settings) -> str:
+    """Return the SHA-256 of the log file; empty for the synthetic exchange or a file that is gone."""
+    path = Path(settings.log)
+    if settings.log == SYNTHETIC or not path.is_file():
+        return ""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(HASHED):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _git_commit() -> str:
+    here = Path(__file__).resolve().parent
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run(  # noqa: S603 - fixed arguments
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],  # noqa: S607 - whichever git is there
+            cwd=here,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+        return done.stdout.strip()
+    return ""

@@ -1,0 +1,119 @@
+"""The stages in a row, with what each tells a person; the command line and the demo call these."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from rich.console import Console
+
+from bidpilot.ctr.files import write_atomically
+from bidpilot.experiments.compare import compare, judge
+from bidpilot.experiments.export import export
+from bidpilot.experiments.fit import fit
+from bidpilot.experiments.report import write_report
+from bidpilot.experiments.source import load_source
+from bidpilot.experiments.tables import terminal_tables
+from bidpilot.experiments.train import train
+from bidpilot.experiments.words import summary
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bidpilot.experiments.evaluate import Contender
+    from bidpilot.experiments.run import Run
+    from bidpilot.experiments.source import Source
+
+WIDE = 150
+"""Columns of text where the output is not a terminal."""
+
+
+class Stages:
+    """One run's stages, reporting to a console. The log is read once; a stage that is done is not done again."""
+
+    def __init__(self, run: Run, console: Console | None = None) -> None:
+        """Set the number of threads (1 by default: more is many times slower on a busy machine)."""
+        torch.set_num_threads(run.settings.threads)
+        self.run = run
+        self.console = console or Console(soft_wrap=True)
+        self._source: Source | None = None
+
+    @property
+    def source(self) -> Source:
+        """The run's log, read on first use."""
+        if self._source is None:
+            self._source = load_source(self.run)
+            facts = self._source.facts
+            self.say(f"log: {facts['source']}, {facts['rows']:,} opportunities, {len(self._source.train):,} to train on")
+            for rule, count in facts.get("rows_set_aside", {}).items():
+                self.say(f"  set aside (quarantine.csv): {count:,} rows: {rule}")
+        return self._source
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        self.console.print(text, highlight=False, markup=False)
+
+    def fit(self, *, again: bool = False) -> None:
+        """Fit the models, if that was not done; print their quality."""
+        if (self.run.model / "response").exists() and not again:
+            return
+        clock = time.monotonic()
+        quality = fit(self.run, self.source)
+        self.say(f"models fitted in {time.monotonic() - clock:.0f} s; on held-out rows:")
+        self._print_quality(quality)
+
+    def train(self, *, again: bool = False) -> None:
+        """Train the learner, if that was not done; print what training brought."""
+        self.fit()
+        if (self.run.policy / "policy.json").exists() and not again:
+            return
+        clock = time.monotonic()
+        _ = self.source
+        curve = train(self.run, self._source)
+        best = curve["score"].max()
+        self.say(
+            f"{self.run.settings.learner.algorithm} trained in {time.monotonic() - clock:.0f} s: {best:.4f} of the "
+            f"possible on simulated validation days, the controller alone {curve['reference'].iloc[0]:.4f}"
+        )
+
+    def compare(self) -> pd.DataFrame:
+        """Fit and train what is missing, compare everything, write and print the results."""
+        self.train()
+        results = compare(self.run, self.source)
+        self._finish(results)
+        return results
+
+    def evaluate(self, contenders: list[Contender]) -> pd.DataFrame:
+        """Evaluate these policies only."""
+        self.fit()
+        results = judge(self.run, self.source, contenders)
+        self._finish(results)
+        return results
+
+    def export(self, path: Path | None = None) -> Path:
+        """Export the trained policy, checked against its probes."""
+        written = export(self.run, path)
+        self.say(f"policy: {written} ({written.stat().st_size / 1024:.0f} KiB, checked against its probes)")
+        return written
+
+    def _finish(self, results: pd.DataFrame) -> None:
+        for table in terminal_tables(results, self.console.width if self.console.is_terminal else WIDE):
+            self.console.print(table, width=None if self.console.is_terminal else WIDE)
+        lines = summary(results, self.run.facts)
+        write_atomically(self.run.folder / "summary.txt", "\n".join(lines) + "\n")
+        for line in lines:
+            self.say(line)
+        self.say(f"intervals: {self.run.facts['intervals']}")
+        self.say(f"table:  {self.run.folder / 'results.csv'}")
+        self.say(f"report: {write_report(self.run.folder)}")
+
+    def _print_quality(self, quality: pd.DataFrame) -> None:
+        for row in quality.to_dict("records"):
+            line = f"  {row['event']} ({row['model']}): AUC {row['auc']:.3f}, log loss {row['log_loss']:.5f}, "
+            line += f"ECE {row['ece']:.5f} (a perfect model: {row['ece_floor']:.5f}, at most {row['ece_bound']:.5f}), "
+            line += f"predicted/actual {row['predicted_over_actual']:.3f} [{row['ratio_low']:.3f}, {row['ratio_high']:.3f}]"
+            if row["excess_log_loss_percent"] == row["excess_log_loss_percent"]:  # noqa: PLR0124 - not NaN
+                line += f", log loss {row['excess_log_loss_percent']:.2f} % above the truth's"
+            self.say(line)

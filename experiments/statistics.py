@@ -1,0 +1,28 @@
+"""Intervals: the bootstrap over episodes, the same draws for every policy (paired)."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from bidpilot.ctr.types import FloatArray
+
+LEVEL = (2.5, 97.5)
+
+
+def day_weights(episodes: int, replicates: int, rng: np.random.Generator) -> FloatArray:
+    """Return how often each episode is drawn in each replicate (replicates, episodes), with replacement."""
+    return rng.multinomial(episodes, np.full(episodes, 1.0 / episodes), size=replicates).astype(np.float64)
+
+
+def interval(replicates: FloatArray) -> tuple[float, float]:
+    """Return the 95 % percentile interval of bootstrap replicates (b,); NaN when most are undefined."""
+    if np.isnan(replicates).mean() > 0.5:  # noqa: PLR2004 - a ratio undefined in most draws has no interval
+        return float("nan"), float("nan")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        low, high = np.nanpercentile(replicates, LEVEL)
+    return float(low), float(high)

@@ -1,0 +1,140 @@
+"""Stage 2: train the learner in the simulated market and keep the best by simulated validation days."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+from safetensors.numpy import load_file, save
+
+from bidpilot.agents.bundle import policy_settings, policy_tensors, restore_policy
+from bidpilot.agents.learned import Actor, Floats, LearnedPolicy
+from bidpilot.ctr.errors import InputError
+from bidpilot.ctr.files import write_atomically
+from bidpilot.envs.market import MiscalibratedMarket
+from bidpilot.envs.replay import ReplayMarket
+from bidpilot.envs.scenarios import Scenario, find_scenario, make
+from bidpilot.experiments.prepare import Arena, prepare
+from bidpilot.experiments.source import Source, load_source
+from bidpilot.experiments.streams import stream
+from bidpilot.experiments.tuning import campaign_for, scores
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pandas as pd
+
+    from bidpilot.ctr.types import FloatArray
+    from bidpilot.envs.types import Day
+    from bidpilot.experiments.config import Settings
+    from bidpilot.experiments.run import Run
+
+PROBES = 1_000
+
+
+def train(run: Run, source: Source | None = None) -> pd.DataFrame:
+    """Train the run's learner, save it under its folder, and return the learning curve (also learning.csv)."""
+    from bidpilot.agents import sb3  # noqa: PLC0415 - SB3 takes seconds to import; fit and evaluate do without
+
+    settings = run.settings
+    arena = prepare(run, source or load_source(run))
+    scenario = scenario_of(settings)
+    market, forecast = ReplayMarket(arena.past.days), arena.past.forecast
+    learner = settings.learner
+    config = sb3.Config(
+        algorithm=learner.algorithm,
+        steps=learner.steps,
+        envs=learner.envs,
+        learning_rate=learner.learning_rate,
+        evaluations=learner.evaluations,
+    )
+    seed = int(stream(settings.seed, "learner").integers(2**31))
+    score = _validator(arena, scenario, settings)
+    trained = sb3.train(
+        config,
+        lambda: make(scenario, market, forecast),
+        lambda actor: score(LearnedPolicy(actor, scenario, forecast)),
+        lambda actor: _observations(actor, scenario, arena, seed),
+        seed,
+    )
+    policy = LearnedPolicy(trained.actor, scenario, forecast)
+    _save(run, policy, trained.observations, trained.actions)
+    reference = score(_zero_action(policy)).mean()
+    curve = trained.curve.assign(reference=reference)
+    run.write_table("learning.csv", curve)
+    run.note(learner=asdict(config), scenario=settings.scenario)
+    return curve
+
+
+def scenario_of(settings: Settings) -> Scenario:
+    """Return the settings' scenario with the settings' auction."""
+    scenario = find_scenario(settings.scenario)
+    return Scenario(**asdict(scenario) | {"auction": settings.auction})
+
+
+def load_trained(run: Run) -> tuple[LearnedPolicy, Floats, Floats]:
+    """Load the trained policy with its probes. Raises InputError when nothing was trained."""
+    path = run.policy / "policy.json"
+    if not path.is_file():
+        raise InputError(f"{run.folder}: no trained policy; run bidpilot train --run {run.folder} first")
+    policy = restore_policy(load_file(run.policy / "policy.safetensors"), json.loads(path.read_text()))
+    probes = load_file(run.policy / "probes.safetensors")
+    return policy, probes["observations"], probes["actions"]
+
+
+def _validator(arena: Arena, scenario: Scenario, settings: Settings) -> Callable[[LearnedPolicy], FloatArray]:
+    """Return the validation: policy -> mean R / R* over the run's budgets, for each validation day."""
+    days = _as_misjudged(arena.validate, scenario, stream(settings.seed, "validate"))
+
+    def score(policy: LearnedPolicy) -> FloatArray:
+        campaigns = [campaign_for(days, share, settings.auction) for share in settings.budgets]
+        return np.asarray(np.mean([scores(policy, days, campaign, 0) for campaign in campaigns], axis=0))
+
+    return score
+
+
+def _as_misjudged(days: tuple[Day, ...], scenario: Scenario, rng: np.random.Generator) -> tuple[Day, ...]:
+    """Return the days as the scenario's bidder sees them."""
+    if not scenario.miscalibration:
+        return days
+    streams = rng.spawn(len(days))
+    return tuple(
+        MiscalibratedMarket(ReplayMarket((day,)), scenario.miscalibration).day(r)
+        for day, r in zip(days, streams, strict=True)
+    )
+
+
+def _observations(actor: Actor, scenario: Scenario, arena: Arena, seed: int) -> Floats:
+    """Return PROBES observations that the actor meets in its environment, every third of an episode's ticks."""
+    env = make(scenario, ReplayMarket(arena.past.days), arena.past.forecast)
+    met: list[Floats] = []
+    observation, _ = env.reset(seed=seed)
+    while len(met) < 3 * PROBES:
+        met.append(observation)
+        observation, _, over, _, _ = env.step(actor(observation).astype(np.float32))
+        if over:
+            observation, _ = env.reset()
+    return np.array(met[::3], dtype=np.float32)
+
+
+def _zero_action(policy: LearnedPolicy) -> LearnedPolicy:
+    """Return the controller that the policy acts on: the same policy with a silent network."""
+    actor = policy.actor
+    silent = Actor(
+        actor.mean,
+        actor.scale,
+        (*actor.weights[:-1], np.zeros_like(actor.weights[-1])),
+        (*actor.biases[:-1], np.zeros_like(actor.biases[-1])),
+        actor.activation,
+        actor.head,
+        actor.clip,
+    )
+    return LearnedPolicy(silent, policy.scenario, policy.forecast)
+
+
+def _save(run: Run, policy: LearnedPolicy, observations: Floats, actions: Floats) -> None:
+    write_atomically(run.policy / "policy.safetensors", save(policy_tensors(policy)))
+    write_atomically(run.policy / "probes.safetensors", save({"observations": observations, "actions": actions}))
+    write_atomically(run.policy / "policy.json", json.dumps(policy_settings(policy), indent=1))
