@@ -18,6 +18,9 @@ from bidpilot.ctr.tables import open_table
 if TYPE_CHECKING:
     from pathlib import Path
 
+LIKELY_MISTAKE = 0.5
+"""Share of columns up to which a file that differs from a known format is taken for that format with a mistake."""
+
 
 @dataclass(frozen=True)
 class LogRead:
@@ -98,7 +101,7 @@ def _fit(path: Path, header: tuple[str, ...], chosen: tuple[Mapping, ...]) -> La
     for mapping in chosen:
         if layout := _by_header(path, header, mapping) or _by_first_row(header, mapping):
             return layout
-    raise InputError(f"{path}: {_nearest(header, chosen)}")
+    raise InputError(f"{path}: {_unknown(header, chosen)}")
 
 
 def _by_header(path: Path, header: tuple[str, ...], mapping: Mapping) -> Layout | None:
@@ -129,22 +132,28 @@ def _by_first_row(first: tuple[str, ...], mapping: Mapping) -> Layout | None:
     return None
 
 
-def _nearest(header: tuple[str, ...], chosen: tuple[Mapping, ...]) -> str:
-    """Say how the columns differ from the most similar layout, which formats are known, and what to do."""
+def _unknown(header: tuple[str, ...], chosen: tuple[Mapping, ...]) -> str:
+    """Say how the columns differ from a similar layout, which formats are known, and what to do."""
     layouts = [(mapping.name, layout.split()) for mapping in chosen for layout in mapping.layouts]
     have = {name.lower() for name in header}
-    wanted = {i: {name.lower() for name in columns} for i, (_, columns) in enumerate(layouts)}
-    best = min(wanted, key=lambda i: len(wanted[i] ^ have) / len(wanted[i] | have))
-    name, columns = layouts[best]
-    lacking = [column for column in columns if column.lower() not in have]
-    extra = [column for column in header if column.lower() not in wanted[best]]
-    doubled = sorted({column for column in header if header.count(column) > 1})
-    differs = [("missing", lacking), ("not expected", extra), ("there twice", doubled)]
+    apart = [len({n.lower() for n in names} ^ have) / len({n.lower() for n in names} | have) for _, names in layouts]
+    best = int(np.argmin(apart))
+    near = _difference(header, *layouts[best]) if len(chosen) == 1 or apart[best] <= LIKELY_MISTAKE else ""
     return (
-        f"its columns {_listed(header)} are no known format; nearest is {name}: "
-        f"{'; '.join(f'{what} {_listed(tuple(which))}' for what, which in differs if which)}. "
+        f"its columns {_listed(header)} are no known format{near}. "
         f"Known formats: {', '.join(sorted(known_mappings()))}. "
         f"For your own columns write a mapping and give --mapping FILE; copy {SHIPPED / 'example.yaml'}"
+    )
+
+
+def _difference(header: tuple[str, ...], name: str, columns: list[str]) -> str:
+    have, wanted = ({column.lower() for column in names} for names in (header, columns))
+    lacking = [column for column in columns if column.lower() not in have]
+    extra = [column for column in header if column.lower() not in wanted]
+    doubled = sorted({column for column in header if header.count(column) > 1})
+    kinds = {"missing": lacking, "not expected": extra, "there twice": doubled}
+    return f"; nearest is {name}: " + "; ".join(
+        f"{kind} {_listed(tuple(which))}" for kind, which in kinds.items() if which
     )
 
 

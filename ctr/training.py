@@ -26,6 +26,9 @@ CHUNK = 16_384
 STEPS = 40
 """A small log is cut into smaller batches, so that an epoch has at least about this many steps."""
 
+TIE = 1e-3
+"""Validation losses this close (relative) are equal within noise: the later epoch, nearer to convergence, is kept."""
+
 
 class Predictor(Protocol):
     """The probability of one event, and all that is needed to save it."""
@@ -61,8 +64,9 @@ class Curve:
 
     @property
     def best(self) -> int:
-        """Return the epoch whose weights were kept: the lowest validation loss."""
-        return int(np.argmin(self.valid)) if self.valid else 0
+        """Return the epoch whose weights were kept: the last whose validation loss is about the lowest."""
+        valid = np.array(self.valid or (0.0,))
+        return int(np.flatnonzero(valid <= valid.min() * (1.0 + TIE))[-1])
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class NetworkConfig(ABC):
 
     learning_rate: float = 0.01
     batch_size: int = 1024
-    epochs: int = 40
+    epochs: int = 60
     patience: int = 3
     min_count: int = 2
     hour: bool = True

@@ -32,7 +32,9 @@ ConfigOption = Annotated[Path | None, typer.Option("--config", help="YAML file o
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="Any setting, as key=value (learner.steps=50000).")]
 SeedOption = Annotated[int | None, typer.Option("--seed", help="Seed of everything random [0].")]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", help="Threads for torch [1].")]
-BudgetOption = Annotated[list[str] | None, typer.Option("--budget", help="Share of the held-out cost (1/8); repeatable.")]
+BudgetOption = Annotated[
+    list[str] | None, typer.Option("--budget", help="Share of the held-out cost (1/8); repeatable.")
+]
 AgainOption = Annotated[bool, typer.Option("--again", help="Do the stage even if it was done.")]
 WorthOption = Annotated[float | None, typer.Option("--worth", help="Worth of a click or conversion, in currency.")]
 StepsOption = Annotated[int | None, typer.Option("--steps", help="Environment steps to train for [200000].")]
@@ -40,7 +42,7 @@ ScenarioOption = Annotated[str | None, typer.Option("--scenario", help="Environm
 
 
 @app.command()
-def fit(  # noqa: PLR0913 - options of a command
+def fit(
     log: LogOption = None,
     format_name: FormatOption = None,
     mapping: MappingOption = None,
@@ -54,7 +56,13 @@ def fit(  # noqa: PLR0913 - options of a command
     again: AgainOption = False,
 ) -> None:
     """Read a log and fit who clicks and converts and what impressions cost."""
-    given = {"log": log, "format": format_name, "mapping": mapping, "max_bad": max_bad, "strict": strict}
+    given: dict[str, Any] = {
+        "log": log,
+        "format": format_name,
+        "mapping": mapping,
+        "max_bad": max_bad,
+        "strict": strict,
+    }
     stages = _stages(_create(given | {"seed": seed, "threads": threads}, config, sets, out))
     stages.fit(again=again)
     stages.say(f"run: {stages.run.folder}")
@@ -80,7 +88,7 @@ def evaluate(
 
 
 @app.command()
-def compare(  # noqa: PLR0913 - options of a command
+def compare(
     log: LogOption = None,
     run: Annotated[Path | None, typer.Option("--run", help="Go on with an earlier run instead.")] = None,
     format_name: FormatOption = None,
@@ -98,7 +106,13 @@ def compare(  # noqa: PLR0913 - options of a command
     threads: ThreadsOption = None,
 ) -> None:
     """Fit and train what is missing, then compare the learner with every baseline and the hindsight oracle."""
-    given = {"log": log, "format": format_name, "mapping": mapping, "max_bad": max_bad, "strict": strict}
+    given: dict[str, Any] = {
+        "log": log,
+        "format": format_name,
+        "mapping": mapping,
+        "max_bad": max_bad,
+        "strict": strict,
+    }
     given |= {"seed": seed, "threads": threads, "budgets": budget, "worth": worth, "scenario": scenario}
     given |= {"learner.steps": steps}
     if run is not None and (log or any(value is not None for value in given.values()) or config or sets):
@@ -139,13 +153,16 @@ def formats() -> None:
     typer.echo(f"example mapping for your own columns: {SHIPPED / 'example.yaml'}")
 
 
-def main() -> None:
-    """Run the command line: a user's mistake is one line on standard error and exit code 2."""
+def main(*command: str) -> None:
+    """Run the command line; command goes before what was typed (the stages run as scripts use it).
+
+    A user's mistake is one line on standard error and exit code 2.
+    """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from bidpilot.ctr.errors import InputError
 
     try:
-        app()
+        app([*command, *sys.argv[1:]])
     except InputError as error:
         _fail(str(error))
 

@@ -41,21 +41,26 @@ def compare(run: Run, source: Source | None = None) -> pd.DataFrame:
     return judge(run, source, contenders)
 
 
-def judge(run: Run, source: Source, contenders: Sequence[Contender]) -> pd.DataFrame:
-    """Play contenders on the evaluation days and write results.csv, ticks.csv and what they were played on."""
-    settings = run.settings
+def judge(run: Run, source: Source, contenders: Sequence[Contender], to: Run | None = None) -> pd.DataFrame:
+    """Play contenders on the evaluation days and write results.csv, ticks.csv and what they were played on.
+
+    to: where to write, if not into the run itself.
+    """
+    settings, target = run.settings, to or run
     days = evaluation_days(run, source)
     rng = stream(settings.seed, "bootstrap")
     field = Field.of(days, settings.days.replicates, settings.days.resampled, rng)
     played = play_all(contenders, field, settings.budgets, settings.auction, stream(settings.seed, "policies"))
     traffic = hashlib.blake2b("".join(day.traffic_hash for day in days).encode(), digest_size=8).hexdigest()
     table = results_table(played, field, contenders, settings.budgets).assign(seed=settings.seed, traffic_hash=traffic)
-    run.write_table("results.csv", table)
+    target.write_table("results.csv", table)
     timeline = days[0].ticks
-    run.write_table("ticks.csv", _ticks_table(played, timeline, Timeline(0.0, 86_400 / settings.ticks_per_day, timeline)))
+    run.write_table(
+        "ticks.csv", _ticks_table(played, timeline, Timeline(0.0, 86_400 / settings.ticks_per_day, timeline))
+    )
     within = "impressions within each episode" if field.resampled_within else "whole days"
     how = f"95 % bootstrap, {settings.days.replicates} replicates, resampling {within}, paired across policies"
-    run.note(traffic_hash=traffic, evaluated_on=describe_days(source, days), intervals=how)
+    target.note(traffic_hash=traffic, evaluated_on=describe_days(source, days), intervals=how)
     return table
 
 
@@ -100,9 +105,7 @@ def results_table(
     return pd.DataFrame([row for share in shares for row in _rows(played, field, contenders, share)])
 
 
-def _rows(
-    played: Played, field: Field, contenders: Sequence[Contender], share: float
-) -> list[dict[str, float | str]]:
+def _rows(played: Played, field: Field, contenders: Sequence[Contender], share: float) -> list[dict[str, float | str]]:
     ratio = {c.name: _draws(played.records[c.name, share], field, "r_over_rstar") for c in contenders}
     rivals = [c.name for c in contenders if c.role == "baseline"] or [contenders[0].name]
     best = max(rivals, key=lambda name: ratio[name][0])
@@ -115,9 +118,9 @@ def _rows(
             "budget_label": budget_label(share),
             "budget_currency": played.campaigns[share].budget,
         }
-        for name in METRICS:
-            draws = _draws(played.records[contender.name, share], field, name)
-            row |= _with_interval(name, draws)
+        for entry in METRICS:
+            draws = _draws(played.records[contender.name, share], field, entry.name)
+            row |= _with_interval(entry.name, draws)
         row |= _with_interval("difference", ratio[contender.name] - ratio[best])
         rows.append(row | {"best_baseline": best, "config": contender.settings(share)})
     return rows
@@ -151,3 +154,9 @@ def _ticks_table(played: Played, ticks: int, timeline: Timeline) -> pd.DataFrame
         for (name, share), spent in played.spent.items()
     ]
     return pd.concat(parts, ignore_index=True)
+
+
+if __name__ == "__main__":
+    from bidpilot.experiments.cli import main
+
+    main("compare")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
-from pathlib import Path  # noqa: TC003 - pydantic reads the annotation
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -15,7 +16,7 @@ from bidpilot.ctr.files import write_atomically
 SYNTHETIC = "synthetic"
 
 
-def _fraction(value: Any) -> Any:
+def _fraction(value: object) -> object:
     """Read 1/8 as a number."""
     try:
         return float(Fraction(value)) if isinstance(value, str) else value
@@ -127,7 +128,7 @@ def save_settings(settings: Settings, path: Path) -> None:
 def budget_label(share: float) -> str:
     """Write a budget share as people do: 1/8, or 30 % where it is no unit fraction."""
     inverse = 1.0 / share
-    return f"1/{round(inverse)}" if abs(inverse - round(inverse)) < 1e-6 else f"{100 * share:.3g} %"
+    return f"1/{round(inverse)}" if math.isclose(inverse, round(inverse)) else f"{100 * share:.3g} %"
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -140,7 +141,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def _put(given: dict[str, Any], name: str, value: Any) -> None:
+def _put(given: dict[str, Any], name: str, value: object) -> None:
     *groups, last = name.split(".")
     for group in groups:
         given = given.setdefault(group, {})
@@ -165,5 +166,6 @@ def _explain(error: ValidationError, where: str) -> str:
 def _group(location: tuple[int | str, ...]) -> type[BaseModel]:
     group: type[BaseModel] = Settings
     for part in location:
-        group = group.model_fields[str(part)].annotation or group
+        inner = group.model_fields[str(part)].annotation
+        group = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else group
     return group

@@ -41,3 +41,9 @@ def run_demo(folder: Path, settings: Settings) -> None:
     stages.compare()
     stages.export()
     stages.say(f"done in {time.monotonic() - clock:.0f} s; everything is in {folder}")
+
+
+if __name__ == "__main__":
+    from bidpilot.experiments.cli import main
+
+    main("demo")

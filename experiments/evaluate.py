@@ -68,8 +68,11 @@ class Field:
 
 @dataclass(frozen=True)
 class Played:
-    """What contenders did: records (e, len(RECORD)) and mean cumulative spend (ticks,) over the real episodes, by
-    (name, budget share); plans (ticks,) of the oracle by share; campaigns by share."""
+    """What contenders did, by (name, budget share).
+
+    records: (e, len(RECORD)) of every episode. spent: (ticks,) mean cumulative spend over the real episodes, as a
+    share of the budget. plans: (ticks,) the oracle's, by share. campaigns: by share.
+    """
 
     records: dict[tuple[str, float], FloatArray]
     spent: dict[tuple[str, float], FloatArray]
@@ -85,16 +88,21 @@ def play_all(
     ideals = {share: [Ideal(day, campaigns[share]) for day in field.days] for share in shares}
     records, spent = {}, {}
     work = [(contender, share) for contender in contenders for share in shares]
-    streams = rng.spawn(len(field.days))
-    seeds = [stream.bit_generator.seed_seq for stream in streams]
+    seeds = rng.integers(2**63, size=len(field.days))
     for contender, share in tqdm(work, desc="compare", unit="policy x budget", disable=None):
         rows, curves = np.empty((len(field.days), len(RECORD))), []
         for i, day in enumerate(field.days):
             policy = contender.make(day, share)
-            result = run_episode(policy, day, campaigns[share], np.random.default_rng(seeds[i]))
+            result = run_episode(policy, day, campaigns[share], np.random.default_rng(int(seeds[i])))
             rows[i] = episode_record(result, day, ideals[share][i])
             if i < field.episodes:
                 curves.append(np.cumsum(result.table[:, 1]) / 1e6 / campaigns[share].budget)
         records[contender.name, share], spent[contender.name, share] = rows, np.mean(curves, axis=0)
     plans = {share: np.mean([ideal.plan for ideal in ideals[share][: field.episodes]], axis=0) for share in shares}
     return Played(records, spent, plans, campaigns)
+
+
+if __name__ == "__main__":
+    from bidpilot.experiments.cli import main
+
+    main("evaluate")

@@ -46,3 +46,9 @@ def _evaluation(run: Run) -> list[dict[str, Any]]:
     names += [f"{name}_{end}" for name in ("r_over_rstar", "difference") for end in ("low", "high")]
     rows = table.loc[table["role"] == "learner", names]
     return [{str(k): None if v != v else v for k, v in row.items()} for row in rows.to_dict("records")]  # noqa: PLR0124
+
+
+if __name__ == "__main__":
+    from bidpilot.experiments.cli import main
+
+    main("export")

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-
-from bidpilot.ctr.errors import InputError
-from bidpilot.ctr.files import write_atomically
 from bidpilot.ctr.metrics import reliability
 from bidpilot.ctr.prices import HourlyPrices
 from bidpilot.ctr.response import FittedResponse, ResponseConfig, evaluate_response, fit_response
+
+from bidpilot.ctr.errors import InputError
+from bidpilot.ctr.files import write_atomically
 from bidpilot.ctr.types import MICROS, Response
 from bidpilot.envs.beliefs import Beliefs, Segments, ValueGroups
 from bidpilot.envs.goal import Goal
@@ -59,7 +59,9 @@ def load_beliefs(run: Run) -> Beliefs:
     path = run.model / "beliefs.json"
     if not path.is_file():
         fitted = (run.model / "response").exists()
-        reason = "its log knows no price to beat, so there is no market to simulate" if fitted else "run bidpilot fit first"
+        reason = (
+            "its log knows no price to beat, so there is no market to simulate" if fitted else "run bidpilot fit first"
+        )
         raise InputError(f"{run.folder}: {reason}")
     known = json.loads(path.read_text())
     return Beliefs(
@@ -132,3 +134,9 @@ def _quality(source: Source, response: FittedResponse, rng: np.random.Generator)
 
 def _tail(truth: Response, rows: int) -> Response:
     return Response(truth.pctr[-rows:], truth.pcvr[-rows:], truth.value[-rows:])
+
+
+if __name__ == "__main__":
+    from bidpilot.experiments.cli import main
+
+    main("fit")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,24 +31,67 @@ RECORD = (
 )
 """What is kept of an episode; all of it may be summed over episodes. Money in currency."""
 
-METRICS: dict[str, tuple[Callable[[dict[str, FloatArray]], FloatArray], str]] = {
-    "spend": (lambda s: s["spend"] / s["episodes"], "currency per episode"),
-    "utilisation": (lambda s: s["spend"] / s["budget"], "spend / budget"),
-    "wins": (lambda s: s["wins"] / s["episodes"], "per episode"),
-    "win_rate": (lambda s: s["wins"] / s["offered"], "wins / all opportunities, those after exhaustion included"),
-    "clicks": (lambda s: s["clicks"] / s["episodes"], "per episode"),
-    "predicted_clicks": (lambda s: s["predicted_clicks"] / s["episodes"], "per episode, by the model"),
-    "conversions": (lambda s: s["conversions"] / s["episodes"], "per episode"),
-    "value": (lambda s: s["value"] / s["episodes"], "realised worth, currency per episode"),
-    "expected_value": (lambda s: s["expected"] / s["episodes"], "expected worth, currency per episode"),
-    "roi": (lambda s: (s["value"] - s["spend"]) / s["spend"], "(value - spend) / spend"),
-    "roas": (lambda s: s["value"] / s["spend"], "value / spend"),
-    "cpa": (lambda s: s["spend"] / s["conversions"], "spend / conversions"),
-    "ecpc": (lambda s: s["spend"] / s["clicks"], "spend / clicks"),
-    "pacing_error": (lambda s: s["pace"] / s["episodes"], "mean |spent - planned| share of the budget"),
-    "r_over_rstar": (lambda s: s["expected"] / s["best"], "expected worth / the most the budget could buy"),
-}
-"""Every metric: its formula on sums over episodes, and its meaning. Undefined (NaN) at a zero denominator."""
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric: its formula on sums over episodes, how it is headed and written, and which end is better.
+
+    kind: ratio (1 = 100 %), money, count, or points (a difference of ratios).
+    """
+
+    name: str
+    label: str
+    kind: str
+    better: str
+    meaning: str
+    formula: Callable[[dict[str, FloatArray]], FloatArray]
+
+
+def _each(name: str) -> Callable[[dict[str, FloatArray]], FloatArray]:
+    return lambda s: s[name] / s["episodes"]
+
+
+def _ratio(above: str, below: str) -> Callable[[dict[str, FloatArray]], FloatArray]:
+    return lambda s: s[above] / s[below]
+
+
+METRICS = (
+    Metric(
+        "r_over_rstar",
+        "R/R*",
+        "ratio",
+        "high",
+        "expected worth won, as a share of the most that the budget could have bought in hindsight",
+        _ratio("expected", "best"),
+    ),
+    Metric("value", "Value", "money", "high", "realised worth of what was won, per episode", _each("value")),
+    Metric("expected_value", "Exp. value", "money", "high", "expected worth won, per episode", _each("expected")),
+    Metric("spend", "Spend", "money", "", "what was paid, per episode", _each("spend")),
+    Metric("utilisation", "Utilisation", "ratio", "", "spend as a share of the budget", _ratio("spend", "budget")),
+    Metric("roi", "ROI", "ratio", "high", "(value - spend) / spend", lambda s: (s["value"] - s["spend"]) / s["spend"]),
+    Metric("roas", "ROAS", "ratio", "high", "value / spend", _ratio("value", "spend")),
+    Metric("clicks", "Clicks", "count", "high", "clicks on what was won, per episode", _each("clicks")),
+    Metric(
+        "predicted_clicks", "Pred. clicks", "count", "high", "clicks by the model's rates", _each("predicted_clicks")
+    ),
+    Metric("conversions", "Conversions", "count", "high", "conversions of what was won", _each("conversions")),
+    Metric("cpa", "CPA", "money", "low", "spend per conversion", _ratio("spend", "conversions")),
+    Metric("ecpc", "eCPC", "money", "low", "spend per click", _ratio("spend", "clicks")),
+    Metric("wins", "Wins", "count", "", "auctions won, per episode", _each("wins")),
+    Metric("win_rate", "Win rate", "ratio", "", "wins as a share of all opportunities", _ratio("wins", "offered")),
+    Metric(
+        "pacing_error",
+        "Pacing error",
+        "ratio",
+        "low",
+        "mean distance, in shares of the budget, from the spend of the best constant multiplier",
+        _each("pace"),
+    ),
+)
+"""Every metric in the order in which it is shown. Ratios of sums, undefined (NaN) at a zero denominator."""
+
+
+_BY_NAME = {entry.name: entry for entry in METRICS}
 
 
 def episode_record(result: EpisodeResult, day: Day, ideal: Ideal) -> FloatArray:
@@ -73,8 +117,10 @@ def episode_record(result: EpisodeResult, day: Day, ideal: Ideal) -> FloatArray:
 
 
 class Ideal:
-    """What was possible on a day: best, R* in currency; plan, (ticks,) cumulative share of the budget that the best
-    constant multiplier spends."""
+    """What was possible on a day.
+
+    best: R*, currency. plan: (ticks,) cumulative share of the budget that the best constant multiplier spends.
+    """
 
     def __init__(self, day: Day, campaign: Campaign) -> None:
         """Solve the day for the budget."""
@@ -87,5 +133,5 @@ def metric(name: str, records: FloatArray, weights: FloatArray) -> FloatArray:
     """Return a metric (b,) of episodes (e, len(RECORD)) under weights (b, e)."""
     sums = dict(zip(RECORD, (weights @ records).T, strict=True))
     with np.errstate(divide="ignore", invalid="ignore"):
-        value = METRICS[name][0](sums)
+        value = _BY_NAME[name].formula(sums)
     return np.where(np.isfinite(value), value, np.nan)

@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Arena:
-    """Days by role. past: simulated days to train on, with their forecast. validate, tune: simulated days of their own
-    streams. None of them has seen the held-out part of the log."""
+    """Days by role; none of them has seen the held-out part of the log.
+
+    past: simulated days to train on, with their forecast. validate, tune: simulated days of their own streams.
+    """
 
     past: Past
     validate: tuple[Day, ...]
@@ -75,9 +77,12 @@ def evaluation_days(run: Run, source: Source) -> tuple[Day, ...]:
 def describe_days(source: Source, days: tuple[Day, ...]) -> str:
     """Say in a sentence what policies are compared on."""
     size, cost = np.mean([len(day) for day in days]), np.mean([day.full_cost for day in days]) / MICROS
-    what = f"{len(days)} {'days' if len(days) > 1 else 'episode'} of {size:,.0f} opportunities worth buying for {cost:,.4g}"
+    count = f"{len(days)} days" if len(days) > 1 else "one episode"
+    what = f"{count} of {size:,.0f} opportunities that would cost {cost:,.4g}"
     if source.exchange is not None:
         return f"{what} {source.log.currency} each, drawn afresh from the true exchange in the week after the log"
     known = coverage(source.held_out)
-    missing = "" if known == 1.0 else f"; {1 - known:.1%} of the prices and outcomes are the models' (the buyer had lost)"
+    missing = (
+        "" if known == 1.0 else f"; {1 - known:.1%} of the prices and outcomes are the models' (the buyer had lost)"
+    )
     return f"{what} {source.log.currency}, replayed from the held-out log{missing}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bidpilot.experiments.report_input import METRICS, Metric
+from bidpilot.experiments.metrics import METRICS, Metric
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DIFFERENCE = Metric(
-    "difference", "vs best", "points", "high", "paired difference in R/R* to the best baseline, percentage points"
+    "difference",
+    "vs best",
+    "points",
+    "high",
+    "paired difference in R/R* to the best baseline, percentage points",
+    lambda s: s["difference"],
 )
 COLUMNS = (METRICS[0], DIFFERENCE, *METRICS[1:])
 """The columns of a result table."""

@@ -10,41 +10,13 @@ import numpy as np
 import pandas as pd
 
 from bidpilot.ctr.errors import InputError, unknown
+from bidpilot.experiments.metrics import METRICS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 ROLES = ("baseline", "learner", "oracle")
 EVENTS = ("click", "conversion")
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One metric of a results table: how it is headed, written, and which end of it is better."""
-
-    name: str
-    label: str
-    kind: str
-    better: str
-    meaning: str
-
-
-METRICS = (
-    Metric("r_over_rstar", "R/R*", "ratio", "high", "value as a share of the best that was possible in hindsight"),
-    Metric("value", "Value", "money", "high", "worth of what was won"),
-    Metric("spend", "Spend", "money", "", "what was paid"),
-    Metric("utilisation", "Utilisation", "ratio", "", "spend as a share of the budget"),
-    Metric("roi", "ROI", "ratio", "high", "(value - spend) / spend"),
-    Metric("roas", "ROAS", "ratio", "high", "value / spend"),
-    Metric("clicks", "Clicks", "count", "high", "clicks on what was won"),
-    Metric("conversions", "Conversions", "count", "high", "conversions of what was won"),
-    Metric("cpa", "CPA", "money", "low", "spend per conversion"),
-    Metric("ecpc", "eCPC", "money", "low", "spend per click"),
-    Metric("wins", "Wins", "count", "", "auctions won"),
-    Metric("win_rate", "Win rate", "ratio", "", "auctions won as a share of all"),
-    Metric("pacing_error", "Pacing error", "ratio", "low", "distance of the spend from the ideal plan"),
-)
-"""The metrics in the order in which a page shows them. kind: ratio (1 = 100 %), money or count."""
 
 
 @dataclass(frozen=True, slots=True)

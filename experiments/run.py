@@ -72,7 +72,7 @@ class Run:
         write_atomically(path, table.to_csv(index=False))
         return path
 
-    def note(self, **facts: Any) -> None:
+    def note(self, **facts: object) -> None:
         """Add facts to metadata.json."""
         path = self.folder / "metadata.json"
         known = json.loads(path.read_text()) if path.exists() else provenance(self.settings)
@@ -122,7 +122,7 @@ def log_digest(settings: Settings) -> str:
 def _git_commit() -> str:
     here = Path(__file__).resolve().parent
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        done = subprocess.run(  # noqa: S603 - fixed arguments
+        done = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=12"],  # noqa: S607 - whichever git is there
             cwd=here,
             capture_output=True,

@@ -27,7 +27,10 @@ EXCHANGE = ExchangeConfig(taste=0.3, taste_from=LOGGED_DAYS)
 
 @dataclass(frozen=True)
 class Source:
-    """A log cut in time. truth: the true response of the whole log's rows, of a synthetic one. facts: how it was read."""
+    """A log cut in time.
+
+    truth: the true response of the whole log's rows, where it is synthetic. facts: how it was read.
+    """
 
     log: AuctionLog
     train: AuctionLog

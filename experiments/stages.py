@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,16 +14,18 @@ from bidpilot.experiments.compare import compare, judge
 from bidpilot.experiments.export import export
 from bidpilot.experiments.fit import fit
 from bidpilot.experiments.report import write_report
+from bidpilot.experiments.run import Run
 from bidpilot.experiments.source import load_source
 from bidpilot.experiments.tables import terminal_tables
 from bidpilot.experiments.train import train
 from bidpilot.experiments.words import summary
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
     from bidpilot.experiments.evaluate import Contender
-    from bidpilot.experiments.run import Run
     from bidpilot.experiments.source import Source
 
 WIDE = 150
@@ -46,7 +48,9 @@ class Stages:
         if self._source is None:
             self._source = load_source(self.run)
             facts = self._source.facts
-            self.say(f"log: {facts['source']}, {facts['rows']:,} opportunities, {len(self._source.train):,} to train on")
+            self.say(
+                f"log: {facts['source']}, {facts['rows']:,} opportunities, {len(self._source.train):,} to train on"
+            )
             for rule, count in facts.get("rows_set_aside", {}).items():
                 self.say(f"  set aside (quarantine.csv): {count:,} rows: {rule}")
         return self._source
@@ -82,14 +86,15 @@ class Stages:
         """Fit and train what is missing, compare everything, write and print the results."""
         self.train()
         results = compare(self.run, self.source)
-        self._finish(results)
+        self._finish(results, self.run)
         return results
 
     def evaluate(self, contenders: list[Contender]) -> pd.DataFrame:
-        """Evaluate these policies only."""
-        self.fit()
-        results = judge(self.run, self.source, contenders)
-        self._finish(results)
+        """Evaluate these policies only, into the folder evaluate of the run."""
+        target = Run.create(self.run.folder / "evaluate", self.run.settings)
+        target.note(**self.run.facts)
+        results = judge(self.run, self.source, contenders, target)
+        self._finish(results, target)
         return results
 
     def export(self, path: Path | None = None) -> Path:
@@ -98,22 +103,26 @@ class Stages:
         self.say(f"policy: {written} ({written.stat().st_size / 1024:.0f} KiB, checked against its probes)")
         return written
 
-    def _finish(self, results: pd.DataFrame) -> None:
-        for table in terminal_tables(results, self.console.width if self.console.is_terminal else WIDE):
+    def _finish(self, results: pd.DataFrame, run: Run) -> None:
+        for table in terminal_tables(
+            results, str(run.facts["log"]["currency"]), self.console.width if self.console.is_terminal else WIDE
+        ):
             self.console.print(table, width=None if self.console.is_terminal else WIDE)
-        lines = summary(results, self.run.facts)
-        write_atomically(self.run.folder / "summary.txt", "\n".join(lines) + "\n")
+        lines = summary(results, run.facts)
+        write_atomically(run.folder / "summary.txt", "\n".join(lines) + "\n")
         for line in lines:
             self.say(line)
-        self.say(f"intervals: {self.run.facts['intervals']}")
-        self.say(f"table:  {self.run.folder / 'results.csv'}")
-        self.say(f"report: {write_report(self.run.folder)}")
+        self.say(f"intervals: {run.facts['intervals']}")
+        self.say(f"table:  {run.folder / 'results.csv'}")
+        self.say(f"report: {write_report(run.folder)}")
 
     def _print_quality(self, quality: pd.DataFrame) -> None:
         for row in quality.to_dict("records"):
             line = f"  {row['event']} ({row['model']}): AUC {row['auc']:.3f}, log loss {row['log_loss']:.5f}, "
             line += f"ECE {row['ece']:.5f} (a perfect model: {row['ece_floor']:.5f}, at most {row['ece_bound']:.5f}), "
-            line += f"predicted/actual {row['predicted_over_actual']:.3f} [{row['ratio_low']:.3f}, {row['ratio_high']:.3f}]"
-            if row["excess_log_loss_percent"] == row["excess_log_loss_percent"]:  # noqa: PLR0124 - not NaN
+            line += (
+                f"predicted/actual {row['predicted_over_actual']:.3f} [{row['ratio_low']:.3f}, {row['ratio_high']:.3f}]"
+            )
+            if not math.isnan(row["excess_log_loss_percent"]):
                 line += f", log loss {row['excess_log_loss_percent']:.2f} % above the truth's"
             self.say(line)

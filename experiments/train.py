@@ -36,7 +36,7 @@ PROBES = 1_000
 
 def train(run: Run, source: Source | None = None) -> pd.DataFrame:
     """Train the run's learner, save it under its folder, and return the learning curve (also learning.csv)."""
-    from bidpilot.agents import sb3  # noqa: PLC0415 - SB3 takes seconds to import; fit and evaluate do without
+    from bidpilot.agents import sb3
 
     settings = run.settings
     arena = prepare(run, source or load_source(run))
@@ -138,3 +138,9 @@ def _save(run: Run, policy: LearnedPolicy, observations: Floats, actions: Floats
     write_atomically(run.policy / "policy.safetensors", save(policy_tensors(policy)))
     write_atomically(run.policy / "probes.safetensors", save({"observations": observations, "actions": actions}))
     write_atomically(run.policy / "policy.json", json.dumps(policy_settings(policy), indent=1))
+
+
+if __name__ == "__main__":
+    from bidpilot.experiments.cli import main
+
+    main("train")

@@ -46,6 +46,8 @@ def tune(
     work = [(name, share) for name in configs for share in shares]
     for name, share in tqdm(work, desc="tune baselines", unit="policy x budget", disable=None):
         campaign = campaign_for(days, share, auction)
-        trials = [(config, scores(config.build(past), days, campaign, 0).mean()) for config in configs[name].candidates()]
+        trials = [
+            (config, scores(config.build(past), days, campaign, 0).mean()) for config in configs[name].candidates()
+        ]
         chosen[name, share] = max(trials, key=lambda trial: trial[1])[0]
     return chosen

@@ -9,7 +9,8 @@ import pytest
 
 from bidpilot.ctr.errors import InputError
 from bidpilot.experiments.report import write_report
-from bidpilot.experiments.report_input import LEARNING, METRICS, RESULTS, read_run, read_table
+from bidpilot.experiments.metrics import METRICS
+from bidpilot.experiments.report_input import LEARNING, RESULTS, read_run, read_table
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -26,12 +26,12 @@ class Config(NetworkConfig):
     """
 
     learning_rate: float = 0.003
-    dimension: int = 8
+    dimension: int = 16
     hidden: tuple[int, ...] = (64, 32)
     dropout: float = 0.2
-    prior: float = 0.3
-    embedding_prior: float = 0.1
-    decay: float = 1.0
+    prior: float = 0.5
+    embedding_prior: float = 0.15
+    decay: float = 2.0
 
     def build(self, encoder: FieldEncoder, rate: float, generator: torch.Generator) -> DeepFM:
         """Return the network with small random embeddings, which predicts about the base rate."""
