@@ -6,9 +6,9 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
+
     from bidpilot.ctr.types import FloatArray
     from bidpilot.envs.forecast import Forecast
     from bidpilot.envs.types import Campaign, CampaignState, Day, Opportunities

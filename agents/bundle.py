@@ -92,7 +92,7 @@ def write_bundle(
     Raises InputError when the policy, or its ONNX form, does not give the probes' actions within 1e-5, or when
     the extra for ONNX is not installed.
     """
-    from bidpilot.agents.onnx import onnx_bytes  # noqa: PLC0415 - torch is heavy, and loading does not need it
+    from bidpilot.agents.onnx import onnx_bytes
 
     _replay(policy.actor, observations, actions, str(path))
     parts = {
@@ -123,7 +123,9 @@ def load_bundle(path: Path) -> Bundle:
     try:
         manifest = json.loads(parts["manifest.json"])
         if manifest["format"] != FORMAT:
-            raise InputError(f"{path}: bundle format {manifest['format']}, this bidpilot reads {FORMAT}; export it again")
+            raise InputError(
+                f"{path}: bundle format {manifest['format']}, this bidpilot reads {FORMAT}; export it again"
+            )
         for name, entry in manifest["parts"].items():
             if len(parts[name]) != entry["bytes"] or _sha256(parts[name]) != entry["sha256"]:
                 raise InputError(f"{path}: part {name} is not the one the manifest describes; get a fresh copy")

@@ -77,7 +77,9 @@ class LearnedPolicy(MultiplierPolicy):
     def reset(self, campaign: Campaign, rng: np.random.Generator) -> None:  # noqa: ARG002 - deterministic
         """Start an episode."""
         if campaign.horizon != self.forecast.ticks:
-            raise InputError(f"the policy was trained on {self.forecast.ticks} ticks, the campaign has {campaign.horizon}")
+            raise InputError(
+                f"the policy was trained on {self.forecast.ticks} ticks, the campaign has {campaign.horizon}"
+            )
         self._residual = Residual(campaign, self.forecast, self.groups, self.scenario.reach, self.scenario.gain)
 
     def multipliers(self, state: CampaignState) -> FloatArray:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import logging
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +13,8 @@ import numpy as np
 from bidpilot.ctr.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import torch
 
     from bidpilot.agents.learned import Actor, Floats
@@ -26,23 +31,24 @@ def onnx_bytes(actor: Actor, reach: float, observations: Floats, actions: Floats
     packages are missing or the graph answers differently.
     """
     try:
-        import onnxruntime  # noqa: PLC0415 - an extra
-        import onnxscript  # noqa: F401, PLC0415 - torch's exporter needs it; fail early and clearly
-        import torch  # noqa: PLC0415 - heavy
+        import onnxruntime
+        import onnxscript  # noqa: F401 - torch's exporter needs it; fail early and clearly
+        import torch
     except ImportError as error:
         raise InputError(f"export needs the package {error.name!r}: pip install 'bidpilot[onnx]'") from error
     buffer = io.BytesIO()
-    program = torch.onnx.export(
-        _module(actor, reach).eval(),
-        (torch.zeros(2, len(actor.mean)),),
-        input_names=["observation"],
-        output_names=["action", "factor"],
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
-        opset_version=OPSET,
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
+    with _quiet_exporter():
+        program = torch.onnx.export(
+            _module(actor, reach).eval(),
+            (torch.zeros(2, len(actor.mean)),),
+            input_names=["observation"],
+            output_names=["action", "factor"],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
     if program is None:
         raise RuntimeError("torch.onnx.export returned no program")
     program.save(buffer, external_data=False)
@@ -55,9 +61,23 @@ def onnx_bytes(actor: Actor, reach: float, observations: Floats, actions: Floats
     return data
 
 
+@contextlib.contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Keep torch's notes about its own deprecations and about torchvision, which no one here uses, to itself."""
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
 def _module(actor: Actor, reach: float) -> torch.nn.Module:
     """Return the actor as a torch module with two outputs."""
-    import torch  # noqa: PLC0415 - heavy
+    import torch
 
     class Graph(torch.nn.Module):
         def __init__(self) -> None:

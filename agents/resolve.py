@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """window: ticks over which spend is compared with the forecast. trust: weight of the forecast, as a share
-    of the budget that counts as seen beforehand."""
+    """window: ticks over which spend is compared with the forecast. trust: weight of the forecast.
+
+    The weight is a share of the budget that counts as seen beforehand.
+    """
 
     window: int = 12
     trust: float = 0.03

@@ -104,8 +104,10 @@ def actor_of(model: BaseAlgorithm, normaliser: VecNormalize) -> Actor:
     scale = 1.0 / np.sqrt(statistics.var + normaliser.epsilon)
     policy = cast("Any", model.policy)
     squashed = isinstance(model, SAC)
-    layers = [*policy.actor.latent_pi, policy.actor.mu] if squashed else [*policy.mlp_extractor.policy_net, policy.action_net]
-    linear = [layer for layer in layers if isinstance(layer, torch.nn.Linear)]
+    hidden, last = (
+        (policy.actor.latent_pi, policy.actor.mu) if squashed else (policy.mlp_extractor.policy_net, policy.action_net)
+    )
+    linear = [layer for layer in (*hidden, last) if isinstance(layer, torch.nn.Linear)]
     return Actor(
         mean=statistics.mean.copy(),
         scale=scale,

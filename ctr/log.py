@@ -59,7 +59,7 @@ class AuctionLog:
     currency: name of the currency unit, for tables and figures.
     source: where it came from, for messages.
 
-    Raises InputError when a column is missing or of the wrong dtype, or when time runs backwards.
+    Raises InputError when a column is missing or of the wrong dtype, or when time is missing or runs backwards.
     """
 
     frame: pd.DataFrame
@@ -78,7 +78,10 @@ class AuctionLog:
                 raise InputError(f"{self.source}: column {name!r} is missing; the log has {list(self.frame.columns)}")
             if str(self.frame[name].dtype) != dtype:
                 raise InputError(f"{self.source}: column {name!r} must be {dtype}, it is {self.frame[name].dtype}")
-        if (np.diff(self.frame["time"].to_numpy()) < 0).any():
+        time = self.frame["time"].to_numpy()
+        if not np.isfinite(time).all():
+            raise InputError(f"{self.source}: row {int(np.argmin(np.isfinite(time)))} has no time")
+        if (np.diff(time) < 0).any():
             raise InputError(f"{self.source}: time runs backwards; sort the rows by time (stable) first")
 
     def __len__(self) -> int:
@@ -114,11 +117,22 @@ class AuctionLog:
         currency: str = "currency",
         source: str = "log",
     ) -> AuctionLog:
-        """Build a log from the columns at hand: absent ones get their default, rows are sorted by time (stable)."""
+        """Build a log from the columns at hand: absent ones get their default, rows are sorted by time (stable).
+
+        Raises InputError when the columns' lengths differ.
+        """
         n = len(columns["time"])
-        data = {c.name: pd.Series(columns.get(c.name, np.full(n, c.default)), dtype=c.dtype) for c in LOG_SCHEMA}
-        data |= {name: pd.Series(columns[name], dtype="str") for name in categorical}
-        data |= {name: pd.Series(columns[name], dtype="float64") for name in numeric}
+        for name, values in columns.items():
+            if len(values) != n:
+                raise InputError(f"{source}: column {name!r} has {len(values)} rows, time has {n}")
+        data = {c.name: _series(columns.get(c.name, np.full(n, c.default)), c.dtype) for c in LOG_SCHEMA}
+        data |= {name: _series(columns[name], "str") for name in categorical}
+        data |= {name: _series(columns[name], "float64") for name in numeric}
         frame = pd.DataFrame(data).sort_values("time", kind="stable", ignore_index=True)
         recorded = frozenset(set(columns) & set(SCHEMA_NAMES))
         return cls(frame, categorical, numeric, recorded, currency, source)
+
+
+def _series(values: Any, dtype: str) -> pd.Series[Any]:  # noqa: ANN401 - whatever pandas reads as a column
+    """Make a column; rows are matched by place, whatever index they come with."""
+    return pd.Series(values, dtype=dtype).reset_index(drop=True)

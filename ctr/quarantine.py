@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from bidpilot.ctr.errors import InputError
+from bidpilot.ctr.files import write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,13 +93,7 @@ def write_quarantine(quarantine: pd.DataFrame, path: Path) -> None:
     Raises InputError when the file cannot be written.
     """
     table = quarantine.assign(**{name: _inert(quarantine[name]) for name in quarantine.columns if name != "line"})
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        table.to_csv(scratch, index=False, encoding="utf-8", lineterminator="\n")
-        scratch.replace(path)
-    except OSError as error:
-        scratch.unlink(missing_ok=True)
-        raise InputError(f"{path}: cannot be written: {error.strerror}") from error
+    write_atomically(path, table.to_csv(index=False, lineterminator="\n"))
 
 
 def _inert(text: pd.Series[str]) -> pd.Series[str]:

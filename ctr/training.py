@@ -81,7 +81,7 @@ class NetworkConfig(ABC):
     learning_rate: float = 0.01
     batch_size: int = 1024
     epochs: int = 60
-    patience: int = 3
+    patience: int = 5
     min_count: int = 2
     hour: bool = True
 

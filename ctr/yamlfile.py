@@ -30,6 +30,14 @@ def read_yaml(path: Path) -> dict[str, Plain]:
         raise InputError(f"{path}: is not usable YAML: {' '.join(str(error).split())}") from error
 
 
+def read_value(text: str) -> Plain:
+    """Read one value as it would stand behind a key: text, or a list in brackets. Raises InputError."""
+    try:
+        return _parse(f"value: {text}")["value"]
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"{text!r} is not usable YAML: {' '.join(str(error).split())}") from error
+
+
 def _parse(text: str) -> dict[str, Plain]:
     for token in yaml.scan(text):
         if isinstance(token, yaml.AliasToken):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bidpilot.ctr.errors import unknown
+from bidpilot.ctr.types import UNWINNABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,9 +26,10 @@ def second_price(price: IntArray, _bid: FloatArray) -> IntArray:
 def first_price(price: IntArray, bid: FloatArray) -> IntArray:
     """Return the cost (n,) of won impressions: the bid (n,), rounded down to whole micro-currency.
 
-    A bid that wins is at least the price; the maximum undoes the last bit of float rounding in bid.
+    A bid that wins is at least the price; the maximum undoes the last bit of float rounding in bid. The highest
+    bid is UNWINNABLE: any higher one wins no more.
     """
-    return np.maximum(price, np.floor(bid).astype(np.int64))
+    return np.maximum(price, np.floor(np.minimum(bid, UNWINNABLE)).astype(np.int64))
 
 
 AUCTIONS: dict[str, Callable[[IntArray, FloatArray], IntArray]] = {

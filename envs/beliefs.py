@@ -30,7 +30,7 @@ class Segments:
     def codes(self, log: AuctionLog) -> IntArray:
         """Return the number (n,) of each row's segment."""
         table = {name: code for code, name in enumerate(self.names)}
-        return log.frame["segment"].map(table).fillna(0).to_numpy(dtype=np.int64)
+        return np.asarray(log.frame["segment"].map(table).fillna(0), dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class ValueGroups:
 
     def __call__(self, worth: FloatArray) -> IntArray:
         """Return the group (n,) of each worth."""
-        return np.searchsorted(self.edges, worth, side="right").astype(np.int64)
+        return np.asarray(np.searchsorted(self.edges, worth, side="right"), dtype=np.int64)
 
 
 @dataclass(frozen=True)

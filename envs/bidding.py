@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
@@ -33,7 +33,7 @@ class BiddingEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
     groups: multipliers per tick. Raises InputError when the forecast's ticks are not the market's (at reset).
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 - as Env declares it
 
     def __init__(self, market: Market, forecast: Forecast, scenario: Scenario, groups: int) -> None:
         """Set up spaces; no traffic is drawn yet."""
@@ -60,9 +60,7 @@ class BiddingEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         self._begin(day, scarcity)
         return self._observation, self._info({})
 
-    def step(
-        self, action: npt.NDArray[np.float32]
-    ) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+    def step(self, action: npt.NDArray[np.float32]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Bid for one tick. The horizon ends the episode with terminated; nothing truncates it.
 
         Actions outside -1..1 are clipped; one that is not finite or of another shape raises InputError.

@@ -33,6 +33,7 @@ class Pacer:
         self.plan = forecast.plan(campaign.scarcity)
         self._to_come = np.append(np.cumsum(self.plan[::-1])[::-1], 0.0)
         self.target = 0.0
+        self._spent = 0.0
 
     def target_at(self, state: CampaignState) -> float:
         """Return the currency to spend in the coming tick: what is left, shared out by the rest of the plan."""
@@ -43,7 +44,8 @@ class Pacer:
     def observe(self, state: CampaignState) -> float:
         """Take in the last tick and return the multiplier for the coming one."""
         if state.tick > 0 and self.target > 0.0:
-            error = 1.0 - float(state.last.spend.sum()) / self.target
+            error = 1.0 - (state.spent - self._spent) / self.target  # to the bit the same for any number of groups
             self.multiplier *= float(np.exp(self.gain * min(max(error, -1.0), 1.0)))
+        self._spent = state.spent
         self.target = self.target_at(state)
         return self.multiplier

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bidpilot.ctr.errors import InputError
-from bidpilot.ctr.types import MICROS, FloatArray
+from bidpilot.ctr.types import MICROS, FloatArray, whole_micros
 from bidpilot.envs.simulator import play, play_bids
 from bidpilot.envs.types import COLUMNS, Campaign, CampaignState, Day, EpisodeResult, Feedback, Outcome
 
@@ -28,7 +28,7 @@ class Episode:
             raise InputError(f"the campaign runs {campaign.horizon} ticks, the day has {day.ticks}")
         self.day, self.campaign, self.groups = day, campaign, groups
         self.tick = 0
-        self.left = int(np.floor(campaign.budget * MICROS))
+        self.left = int(whole_micros(campaign.budget))
         self._budget = self.left
         self._offered: IntArray = np.zeros((day.ticks, groups), dtype=np.int64)
         self._tables: FloatArray = np.zeros((day.ticks, groups, len(COLUMNS)))

@@ -76,7 +76,7 @@ class Forecast:
         The profile of traffic *and* prices; a small part of the volume profile keeps every tick above 0.
         """
         spend = self.spend_at(self.multiplier(scarcity)) + 1e-9
-        return 0.99 * spend / spend.sum() + 0.01 * self.volume
+        return np.asarray(0.99 * spend / spend.sum() + 0.01 * self.volume)
 
     def _row(self, table: FloatArray, multiplier: float) -> FloatArray:
         place = float(np.interp(np.log(max(multiplier, 1e-300)), np.log(self.multipliers), np.arange(STEPS)))

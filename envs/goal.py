@@ -30,7 +30,7 @@ class Goal:
         if self.kind not in {"clicks", "conversions", "value"}:
             raise InputError(f"unknown goal {self.kind!r}; known: clicks, conversions, value")
         if not self.worth > 0:
-            raise InputError(f"a {self.kind[:-1]} must be worth more than 0; got {self.worth}")
+            raise InputError(f"the worth of a win (goal {self.kind}) must be above 0; got {self.worth}")
 
     def expected(self, response: Response) -> FloatArray:
         """Return the expected worth (n,) of impressions, currency."""

@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bidpilot.ctr.types import MICROS, UNWINNABLE
+from bidpilot.ctr.types import MICROS, UNWINNABLE, whole_micros
 from bidpilot.envs.types import COLUMNS
 
 if TYPE_CHECKING:
     from bidpilot.ctr.types import FloatArray
     from bidpilot.envs.types import Day
+
+
+LOWEST = float(np.finfo(np.float64).tiny)
+"""A multiplier that wins what is free and nothing else; 0 would be no bid."""
 
 
 def best_value(day: Day, budgets: FloatArray) -> FloatArray:
@@ -26,14 +30,15 @@ def best_value(day: Day, budgets: FloatArray) -> FloatArray:
     order = useful[np.argsort(price[useful] / worth[useful], kind="stable")]
     cost = np.concatenate([[0.0], np.cumsum(price[order], dtype=np.float64)])
     value = np.concatenate([[0.0], np.cumsum(worth[order])])
-    return np.asarray(np.interp(np.floor(np.asarray(budgets) * MICROS), *_last_of_ties(cost, value)))
+    return np.asarray(np.interp(whole_micros(budgets), *_last_of_ties(cost, value)))
 
 
 def best_multiplier(day: Day, budget: float, auction: str = "second_price") -> float:
     """Return the highest uniform multiplier whose spend on the day stays within the budget; 0 if none.
 
     Second price: the threshold of the knapsack over predicted worth. First price: spend is the multiplier
-    times the worth won, which grows with the multiplier, so the same search applies.
+    times the worth won, which grows with the multiplier, so the same search applies. Where only free impressions
+    fit, the smallest multiplier that bids at all.
     """
     order = np.argsort(day.ratio, kind="stable")
     order = order[: np.count_nonzero(np.isfinite(day.ratio))]
@@ -43,8 +48,8 @@ def best_multiplier(day: Day, budget: float, auction: str = "second_price") -> f
     else:
         spend = np.cumsum(day.payable[order], dtype=np.float64)
     last_of_tie = np.append(ratio[1:] != ratio[:-1], True)[: len(ratio)]
-    fits = np.flatnonzero(last_of_tie & (spend <= np.floor(budget * MICROS)))
-    return float(ratio[fits[-1]]) if fits.size else 0.0
+    fits = np.flatnonzero(last_of_tie & (spend <= whole_micros(budget)))
+    return max(float(ratio[fits[-1]]), LOWEST) if fits.size else 0.0
 
 
 def best_plan(day: Day, multiplier: float) -> FloatArray:

@@ -5,12 +5,12 @@ A log replayed is in envs/replay.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from bidpilot.ctr.types import MICROS, FloatArray, IntArray, to_micros
+from bidpilot.ctr.types import MICROS, UNWINNABLE, FloatArray, IntArray, to_micros
 from bidpilot.envs.goal import Goal
 from bidpilot.envs.types import Day, Hidden, Opportunities
 
@@ -41,7 +41,7 @@ class SimulatedMarket:
     currency, predicted worth of a conversion. hour, group: strata of the price law per row. cycle: ticks after
     which the past repeats. aligned: an episode begins at the start of the cycle, else anywhere in it.
     size: mean opportunities per episode. level, drift: log-sd of an episode's price level and of its random
-    walk over the episode. shortfall: log-sd of an episode's volume.
+    walk over the episode. shortfall, surge: the same of volume, which no forecast gets right.
     """
 
     beliefs: Beliefs
@@ -55,6 +55,7 @@ class SimulatedMarket:
     level: float = 0.15
     drift: float = 0.10
     shortfall: float = 0.15
+    surge: float = 0.3
 
     @classmethod
     def of(cls, log: AuctionLog, beliefs: Beliefs, size: float = 20_000.0) -> SimulatedMarket:
@@ -62,11 +63,11 @@ class SimulatedMarket:
         response, timeline = beliefs.response.predict(log), beliefs.timeline
         worth, time = beliefs.goal.expected(response), log.frame["time"].to_numpy()
         start = timeline.start if timeline.daily else time[0]
-        tick = np.floor((time - start) / timeline.tick_seconds).astype(np.int64)
+        tick, _ = replace(timeline, start=start, ticks=1).locate(time)
         cycle = timeline.ticks if timeline.daily else int(tick[-1]) + 1
         order = np.argsort(tick % cycle, kind="stable")
-        columns = (response.pctr, response.pcvr, worth, log.frame["reserve"].to_numpy() / MICROS)
-        seen = Opportunities(*(c[order] for c in (*columns, beliefs.segments.codes(log), tick % cycle)))
+        reserve, segment = log.frame["reserve"].to_numpy() / MICROS, beliefs.segments.codes(log)
+        seen = Opportunities(response.pctr, response.pcvr, worth, reserve, segment, tick % cycle).rows(order)
         group = beliefs.groups(worth)[order]
         hour, amount = log.hour[order], response.value[order]
         return cls(beliefs, seen, amount, hour, group, cycle, timeline.daily, size)
@@ -81,10 +82,10 @@ class SimulatedMarket:
         ticks = self.beliefs.timeline.ticks
         rows, tick = self._visitors(rng)
         part = replace(self.seen.rows(rows), tick=tick)
-        walk = rng.normal(0.0, self.drift / np.sqrt(ticks), ticks).cumsum()
-        scale = np.exp(rng.normal(0.0, self.level) + walk)[tick]
+        scale = np.exp(rng.normal(0.0, self.level) + _walk(self.drift, ticks, rng))[tick]
         price = self.beliefs.prices.sample(self.hour[rows], self.group[rows], rng)
-        price = np.maximum(np.rint(price * scale).astype(np.int64), to_micros(part.reserve))
+        price = np.where(price < UNWINNABLE, np.rint(price * scale).astype(np.int64), price)
+        price = np.maximum(price, to_micros(part.reserve))
         click = rng.random(len(rows)) < part.pctr
         conversion = click & (rng.random(len(rows)) < part.pcvr)
         revenue = self.beliefs.goal.realised(click, conversion, self.amount[rows])
@@ -98,7 +99,8 @@ class SimulatedMarket:
         offset = 0 if self.aligned else int(rng.integers(self.cycle))
         place = (offset + np.arange(ticks)) % self.cycle
         past = (starts[1:] - starts[:-1])[place]
-        volume = self.size * np.exp(rng.normal(0.0, self.shortfall)) / max(past.sum(), 1)
+        wander = np.exp(rng.normal(0.0, self.shortfall) + _walk(self.surge, ticks, rng))
+        volume = self.size * wander / max(past.sum(), 1)
         tick = np.repeat(np.arange(ticks), rng.poisson(past * volume))
         rows = starts[place[tick]] + np.floor(rng.random(len(tick)) * past[tick]).astype(np.int64)
         return rows, tick
@@ -115,7 +117,7 @@ class SyntheticMarket:
     exchange: Exchange
     timeline: Timeline
     segments: Segments
-    goal: Goal = Goal()
+    goal: Goal = field(default_factory=Goal)
     belief: ResponseModel | None = None
     first_day: int = 0
     spread: int = 7
@@ -160,6 +162,11 @@ class MiscalibratedMarket:
         factor = np.exp(rng.normal(-(self.spread**2) / 2, self.spread, day.segments))[day.seen.segment]
         seen = replace(day.seen, pctr=np.minimum(day.seen.pctr * factor, 1.0), value=day.seen.value * factor)
         return Day.build(seen, day.hidden, day.ticks, day.segments)
+
+
+def _walk(spread: float, steps: int, rng: np.random.Generator) -> FloatArray:
+    """Return a random walk (steps,) whose last step has this standard deviation."""
+    return rng.normal(0.0, spread / np.sqrt(steps), steps).cumsum()
 
 
 def draw_days(market: Market, count: int, rng: np.random.Generator) -> tuple[Day, ...]:

@@ -26,8 +26,11 @@ CLICK_PRIOR = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """All that an observation may be made of. action: (G,) the previous action; past_value, past_spend: what the
-    forecast expected so far, as shares of a day's worth and full cost, at the starting multiplier."""
+    """All that an observation may be made of.
+
+    action: (G,) the previous action. past_value, past_spend: what the forecast expected so far at the starting
+    multiplier, as shares of a day's worth and full cost.
+    """
 
     campaign: Campaign
     forecast: Forecast
@@ -71,7 +74,7 @@ def _price_level(s: Situation) -> float:
 
 
 def _volume(s: Situation) -> float:
-    """Requests of the last tick per planned share against those of the whole episode so far, in logs."""
+    """Compare the last tick's opportunities per planned share with the whole episode's so far, in logs."""
     tick, volume = s.state.tick, s.forecast.volume
     if tick == 0:
         return 0.0
@@ -149,7 +152,7 @@ def encode(situation: Situation) -> npt.NDArray[np.float32]:
     """Return the observation (d,), float32, each entry clipped to its bounds."""
     low, high = bounds(len(situation.action))
     parts = np.hstack([feature.measure(situation) for feature in FEATURES])
-    return np.minimum(np.maximum(parts, low), high).astype(np.float32)
+    return np.asarray(np.minimum(np.maximum(parts, low), high), dtype=np.float32)
 
 
 def names(groups: int) -> list[str]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bidpilot.envs.scenarios import Scenario
 
 
-class Pacing(BiddingEnv):
+class Pacing(BiddingEnv):  # noqa: D101 - it has one, with the table of FEATURES in it
     __doc__ = f"""Spend a budget over a day so that it buys the most worth.
 
     ## Description

@@ -26,9 +26,7 @@ class Residual:
     groups: number of multipliers. reach: the action 1 multiplies the controller's bid by exp(reach).
     """
 
-    def __init__(
-        self, campaign: Campaign, forecast: Forecast, groups: int, reach: float, gain: float = GAIN
-    ) -> None:
+    def __init__(self, campaign: Campaign, forecast: Forecast, groups: int, reach: float, gain: float = GAIN) -> None:
         """Start an episode."""
         self.campaign, self.forecast, self.reach = campaign, forecast, reach
         self.pacer = Pacer(campaign, forecast, gain)
@@ -41,9 +39,7 @@ class Residual:
         self.pacer.observe(state)
         tick = state.tick
         past_value, past_spend = float(self._past_value[tick]), float(self._past_spend[tick])
-        return encode(
-            Situation(self.campaign, self.forecast, self.pacer, state, self._action, past_value, past_spend)
-        )
+        return encode(Situation(self.campaign, self.forecast, self.pacer, state, self._action, past_value, past_spend))
 
     def multipliers(self, action: FloatArray) -> FloatArray:
         """Return the multipliers (groups,) of an action (groups,), clipped to -1..1."""

@@ -73,10 +73,10 @@ def make(
     Without a market it is a small synthetic exchange of known truth; without a forecast, one measured on
     past days drawn from the market.
     """
-    from bidpilot.envs.forecast import Forecast  # noqa: PLC0415 - registering ids should stay quick
-    from bidpilot.envs.market import draw_days  # noqa: PLC0415
-    from bidpilot.envs.pacing import Pacing  # noqa: PLC0415
-    from bidpilot.envs.targeting import Targeting  # noqa: PLC0415
+    from bidpilot.envs.forecast import Forecast  # registering ids should stay quick
+    from bidpilot.envs.market import draw_days
+    from bidpilot.envs.pacing import Pacing
+    from bidpilot.envs.targeting import Targeting
 
     settings = find_scenario(scenario) if isinstance(scenario, str) else scenario
     source = market if market is not None else default_market()
@@ -96,11 +96,11 @@ def find_scenario(name: str) -> Scenario:
 
 def default_market(opportunities: float = 5_000.0, ticks: int = TICKS) -> Market:
     """Return a synthetic exchange whose bidder sees the true probabilities."""
-    from bidpilot.ctr.log import SECONDS_PER_DAY  # noqa: PLC0415 - registering ids should stay quick
-    from bidpilot.ctr.synthetic import SEGMENTS, Exchange, ExchangeConfig  # noqa: PLC0415
-    from bidpilot.envs.beliefs import Segments  # noqa: PLC0415
-    from bidpilot.envs.market import SyntheticMarket  # noqa: PLC0415
-    from bidpilot.envs.timeline import Timeline  # noqa: PLC0415
+    from bidpilot.ctr.log import SECONDS_PER_DAY  # registering ids should stay quick
+    from bidpilot.ctr.synthetic import SEGMENTS, Exchange, ExchangeConfig
+    from bidpilot.envs.beliefs import Segments
+    from bidpilot.envs.market import SyntheticMarket
+    from bidpilot.envs.timeline import Timeline
 
     exchange = Exchange(ExchangeConfig(opportunities=opportunities))
     timeline = Timeline(0.0, SECONDS_PER_DAY / ticks, ticks)

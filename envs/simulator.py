@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bidpilot.ctr.errors import InputError
-from bidpilot.ctr.types import MICROS, BoolArray, FloatArray, IntArray
+from bidpilot.ctr.types import MICROS, BoolArray, FloatArray, IntArray, whole_micros
 from bidpilot.envs.auctions import pricing_rule
 from bidpilot.envs.ladder import rows_table
 from bidpilot.envs.types import COLUMNS, Day, Outcome
@@ -47,9 +47,8 @@ def play_bids(day: Day, tick: int, bids: FloatArray, left: int, auction: str = "
     """Play one tick with any bids (n_tick,), currency per impression; 0, NaN or below is no bid."""
     part = _rows(day, tick)
     worth = day.seen.value[part] * MICROS
-    micros = np.floor(np.nan_to_num(bids, nan=0.0, posinf=2.0**52) * MICROS)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        multipliers = np.where(worth > 0, np.minimum(micros / worth, HIGHEST), 0.0)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        multipliers = np.where(worth > 0, np.minimum(whole_micros(bids) / worth, HIGHEST), 0.0)
     return scan(day, tick, multipliers, left, auction, groups=1)
 
 
@@ -60,7 +59,8 @@ def scan(day: Day, tick: int, multipliers: FloatArray, left: int, auction: str, 
     """
     part = _rows(day, tick)
     wanted = np.flatnonzero((multipliers > 0) & (multipliers >= day.ratio[part])) + part.start
-    bid = multipliers[wanted - part.start] * day.seen.value[wanted] * MICROS
+    with np.errstate(over="ignore"):
+        bid = multipliers[wanted - part.start] * day.seen.value[wanted] * MICROS
     cost = pricing_rule(auction)(day.hidden.price[wanted], bid)
     won = affordable(cost, left)
     rows = rows_table(day, wanted[won])
@@ -104,5 +104,5 @@ def _spread(day: Day, tick: int, multipliers: FloatArray) -> FloatArray:
 
 
 def _offered(day: Day, tick: int, groups: int) -> IntArray:
-    offered = day.offered[tick]
+    offered: IntArray = day.offered[tick]
     return offered if groups > 1 else offered.sum(keepdims=True)

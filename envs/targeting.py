@@ -13,12 +13,13 @@ if TYPE_CHECKING:
     from bidpilot.envs.scenarios import Scenario
 
 
-class Targeting(BiddingEnv):
+class Targeting(BiddingEnv):  # noqa: D101 - it has one, with the table of FEATURES in it
     __doc__ = f"""Spend a budget over a day and decide whom to reach with it.
 
     ## Description
     As Pacing, with one multiplier per user segment. In the default scenario the click rate of each segment
-    is misjudged by a factor of its own, new every episode, that shows only in the clicks that come: there is something to learn beyond pacing.
+    is misjudged by a factor of its own, new every episode, that shows only in the clicks that come: there is
+    something to learn beyond pacing.
 
     ## Action Space
     Box(-1, 1, (segments,)): log(multiplier_s) = log(controller's) + reach x action_s.

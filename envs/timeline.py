@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 DAYS_FOR_DAILY = 4
 """A log of at least this many whole days is cut into daily episodes; a shorter one is one episode."""
+
+ROUNDING = 1e-8
+"""Share of a tick that float division may be off by: without it, midnight of some days is the day before's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +36,13 @@ class Timeline:
 
     def locate(self, time: FloatArray) -> tuple[IntArray, IntArray]:
         """Return the episode (n,) and the tick within it (n,) of each time (n,)."""
-        tick = np.floor((time - self.start) / self.tick_seconds).astype(np.int64)
+        tick = np.floor((time - self.start) / self.tick_seconds + ROUNDING).astype(np.int64)
         return tick // self.ticks, tick % self.ticks
 
     @property
     def daily(self) -> bool:
         """Tell whether an episode is a calendar day."""
-        return self.ticks * self.tick_seconds == SECONDS_PER_DAY
+        return math.isclose(self.ticks * self.tick_seconds, SECONDS_PER_DAY)
 
 
 def split(log: AuctionLog, train_share: float) -> tuple[AuctionLog, AuctionLog]:
@@ -72,4 +76,4 @@ def timeline_of(log: AuctionLog, held_out: AuctionLog, ticks_per_day: int) -> Ti
 
 def _whole_days(time: FloatArray) -> float:
     """Return the span of a log in days, rounded to a tenth so that a first visitor at 00:03 does not matter."""
-    return round(float(time[-1] - time[0]) / SECONDS_PER_DAY + 0.05, 1)
+    return round(float(time[-1] - time[0]) / SECONDS_PER_DAY + 0.05, 1) if len(time) else 0.0

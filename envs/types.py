@@ -73,7 +73,8 @@ class Day:
 
     Potential outcomes are drawn once, so that every policy meets the same people (common random numbers).
     Worths and click rates must lie on a binary grid on which float64 sums are exact in any order (build rounds
-    them, see on_grid): totals do not depend on how they were added up. Raises InputError for prices below 0 or ticks out of order or range.
+    them, see on_grid): totals do not depend on how they were added up. Raises InputError for prices below
+    0, rates outside 0..1, ticks out of order or range, and totals that are not numbers or too large to be exact.
     """
 
     seen: Opportunities
@@ -90,13 +91,26 @@ class Day:
             raise InputError(f"segments must lie in 0..{self.segments - 1}; got {segment.min()}..{segment.max()}")
         if len(tick) and self.hidden.price.min() < 0:
             raise InputError(f"prices must be at least 0 micro-currency; got {self.hidden.price.min()}")
-        if max(self.payable.sum(), self.hidden.revenue.sum()) >= EXACT:
-            raise InputError("a day's total cost or revenue exceeds 4.5e9 currency: give amounts in a larger unit")
+        self._check_amounts()
+
+    def _check_amounts(self) -> None:
+        for name in ("pctr", "pcvr"):
+            rate: FloatArray = getattr(self.seen, name)
+            if len(rate) and not 0.0 <= rate.min() <= rate.max() <= 1.0:
+                raise InputError(f"{name} must lie in 0..1; got {rate.min()}..{rate.max()}")
+        most = EXACT / MICROS
+        totals = {"value": self.seen.value, "expected worth": self.hidden.expected}
+        totals |= {"cost": self.payable / MICROS, "revenue": self.hidden.revenue / MICROS}
+        for name, amounts in totals.items():
+            with np.errstate(over="ignore"):
+                total = float(np.abs(amounts).sum())
+            if not total < most:  # true of NaN and infinity
+                raise InputError(f"a day's total {name} must be below 4.5e9 currency, it is {total}: use a larger unit")
 
     @classmethod
     def build(cls, seen: Opportunities, hidden: Hidden, ticks: int, segments: int = 1) -> Day:
-        """Make a day of arrays as they come: sums of worth and clicks are made exact."""
-        exact = replace(seen, pctr=on_grid(seen.pctr), value=on_grid(seen.value))
+        """Make a day of arrays as they come: sums of worth and clicks are made exact; a NaN is 0, so no bid."""
+        exact = replace(seen, pctr=on_grid(seen.pctr), pcvr=np.nan_to_num(seen.pcvr), value=on_grid(seen.value))
         return cls(exact, replace(hidden, expected=on_grid(hidden.expected)), ticks, segments)
 
     def __len__(self) -> int:
@@ -114,8 +128,8 @@ class Day:
 
         Infinite where the value is not above 0 (no bid on a worthless impression) or no bid can win.
         """
-        worth = self.seen.value * MICROS
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            worth = self.seen.value * MICROS
             return np.where((worth > 0) & (self.hidden.price < UNWINNABLE), self.hidden.price / worth, np.inf)
 
     @cached_property
@@ -132,14 +146,14 @@ class Day:
     @cached_property
     def pooled(self) -> Ladder:
         """The sorted index over all segments together: one multiplier a tick."""
-        from bidpilot.envs.ladder import Ladder  # noqa: PLC0415 - the index is built from a Day
+        from bidpilot.envs.ladder import Ladder  # the index is built from a Day
 
         return Ladder.build(self, groups=1)
 
     @cached_property
     def by_segment(self) -> Ladder:
         """The sorted index per segment: one multiplier a segment and tick."""
-        from bidpilot.envs.ladder import Ladder  # noqa: PLC0415 - the index is built from a Day
+        from bidpilot.envs.ladder import Ladder  # the index is built from a Day
 
         return Ladder.build(self, groups=self.segments)
 
@@ -161,13 +175,16 @@ class Day:
 def on_grid(worth: FloatArray) -> FloatArray:
     """Round worths (n,) to a binary grid fine enough for 1e-9 and coarse enough that all sums are exact.
 
-    With total V the grid step is 2**(ceil(log2 V) - 51), so no partial sum needs more than 53 bits.
+    With total V the grid step is 2**(ceil(log2 V) - 51), so no partial sum needs more than 53 bits. NaN becomes 0;
+    where the total is infinite nothing is rounded.
     """
-    total = float(np.abs(worth).sum())
-    if total == 0.0:
-        return worth
-    step = 2.0 ** (np.ceil(np.log2(total)) - 51)
-    return np.asarray(np.rint(worth / step) * step)
+    known = np.where(np.isnan(worth), 0.0, worth)
+    with np.errstate(over="ignore"):
+        total = float(np.abs(known).sum())
+    if not 0.0 < total < np.inf:
+        return known
+    step = 2.0 ** max(np.ceil(np.log2(total)) - 51, -1074)
+    return np.asarray(np.rint(known / step) * step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +223,9 @@ class Feedback:
     def of(cls, offered: IntArray, table: FloatArray) -> Feedback:
         """Strip an outcome of what stays hidden and convert money to currency."""
         wins, spend, clicks, conversions, revenue, likely, predicted, _ = table.T
-        return cls(offered * 1.0, wins, spend / MICROS, clicks, conversions, revenue / MICROS, likely, predicted)
+        return cls(
+            offered.astype(np.float64), wins, spend / MICROS, clicks, conversions, revenue / MICROS, likely, predicted
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +249,7 @@ class Campaign:
 
     budget: currency per episode. horizon: ticks. full_cost: currency, what winning everything in an
     episode is expected to cost (the advertiser's forecast; it sets how scarce the budget is).
-    auction: name of the pricing rule. Raises InputError for a budget, horizon or cost not above 0.
+    auction: name of the pricing rule. Raises InputError for a budget, horizon or cost not above 0, or not finite.
     """
 
     budget: float
@@ -241,8 +260,8 @@ class Campaign:
     def __post_init__(self) -> None:
         """Check the figures."""
         for name in ("budget", "horizon", "full_cost"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name} must be above 0; got {getattr(self, name)}")
+            if not 0 < getattr(self, name) < EXACT / MICROS:
+                raise InputError(f"{name} must be above 0 and below 4.5e9; got {getattr(self, name)}")
 
     @property
     def scarcity(self) -> float:

@@ -59,7 +59,7 @@ def judge(run: Run, source: Source, contenders: Sequence[Contender], to: Run | N
         "ticks.csv", _ticks_table(played, timeline, Timeline(0.0, 86_400 / settings.ticks_per_day, timeline))
     )
     within = "impressions within each episode" if field.resampled_within else "whole days"
-    how = f"95 % bootstrap, {settings.days.replicates} replicates, resampling {within}, paired across policies"
+    how = f"95 % bootstrap, {len(field.draws)} replicates, resampling {within}, paired across policies"
     target.note(traffic_hash=traffic, evaluated_on=describe_days(source, days), intervals=how)
     return table
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.files import write_atomically
+from bidpilot.ctr.yamlfile import read_value, read_yaml
 
 SYNTHETIC = "synthetic"
 
@@ -105,7 +106,7 @@ def load_settings(path: Path | None, overrides: dict[str, Any], sets: tuple[str,
     Dotted keys reach nested settings (learner.steps=50000). Raises InputError naming each wrong setting and the
     known ones.
     """
-    given = _read_yaml(path) if path else {}
+    given: dict[str, Any] = dict(read_yaml(path)) if path else {}
     for name, value in overrides.items():
         if value is not None:
             _put(given, name, value)
@@ -113,7 +114,7 @@ def load_settings(path: Path | None, overrides: dict[str, Any], sets: tuple[str,
         name, equals, text = pair.partition("=")
         if not equals:
             raise InputError(f"--set expects key=value, got {pair!r}")
-        _put(given, name.strip(), yaml.safe_load(text))
+        _put(given, name.strip(), read_value(text))
     try:
         return Settings.model_validate(given)
     except ValidationError as error:
@@ -129,16 +130,6 @@ def budget_label(share: float) -> str:
     """Write a budget share as people do: 1/8, or 30 % where it is no unit fraction."""
     inverse = 1.0 / share
     return f"1/{round(inverse)}" if math.isclose(inverse, round(inverse)) else f"{100 * share:.3g} %"
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: not a readable YAML file: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: expected settings as key: value lines, got {type(content).__name__}")
-    return content
 
 
 def _put(given: dict[str, Any], name: str, value: object) -> None:

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from bidpilot.envs.types import Campaign, Day
 
 
+WHOLE_DAYS = 10
+"""Replicates are this many times cheaper, so as many more, where whole days are resampled: nothing is played again."""
+
+
 @dataclass(frozen=True)
 class Contender:
     """A policy in a comparison.
@@ -54,7 +58,7 @@ class Field:
         """Resample whole days if there are at least `fewest`, else the impressions within each day."""
         count = len(days)
         if count >= fewest:
-            return cls(tuple(days), count, np.ones((1, count)), day_weights(count, replicates, rng))
+            return cls(tuple(days), count, np.ones((1, count)), day_weights(count, WHOLE_DAYS * replicates, rng))
         copies = [resampled(day, r) for r in rng.spawn(replicates) for day in days]
         point = np.concatenate([np.ones((1, count)), np.zeros((1, len(copies)))], axis=1)
         draws = np.concatenate([np.zeros((replicates, count)), np.repeat(np.eye(replicates), count, axis=1)], axis=1)

@@ -32,6 +32,12 @@ WIDE = 150
 """Columns of text where the output is not a terminal."""
 
 
+def readable_console() -> Console:
+    """Return a console as wide as the terminal; where output goes to a file, wide enough for most columns."""
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDE)
+
+
 class Stages:
     """One run's stages, reporting to a console. The log is read once; a stage that is done is not done again."""
 
@@ -39,7 +45,7 @@ class Stages:
         """Set the number of threads (1 by default: more is many times slower on a busy machine)."""
         torch.set_num_threads(run.settings.threads)
         self.run = run
-        self.console = console or Console(soft_wrap=True)
+        self.console = console or readable_console()
         self._source: Source | None = None
 
     @property
@@ -57,7 +63,7 @@ class Stages:
 
     def say(self, text: str) -> None:
         """Print a line."""
-        self.console.print(text, highlight=False, markup=False)
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def fit(self, *, again: bool = False) -> None:
         """Fit the models, if that was not done; print their quality."""
@@ -104,10 +110,8 @@ class Stages:
         return written
 
     def _finish(self, results: pd.DataFrame, run: Run) -> None:
-        for table in terminal_tables(
-            results, str(run.facts["log"]["currency"]), self.console.width if self.console.is_terminal else WIDE
-        ):
-            self.console.print(table, width=None if self.console.is_terminal else WIDE)
+        for table in terminal_tables(results, str(run.facts["log"]["currency"]), self.console.width):
+            self.console.print(table)
         lines = summary(results, run.facts)
         write_atomically(run.folder / "summary.txt", "\n".join(lines) + "\n")
         for line in lines:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from safetensors.numpy import load_file, save
 
+from bidpilot.agents import incremental
 from bidpilot.agents.bundle import policy_settings, policy_tensors, restore_policy
 from bidpilot.agents.learned import Actor, Floats, LearnedPolicy
 from bidpilot.ctr.errors import InputError
@@ -40,7 +41,7 @@ def train(run: Run, source: Source | None = None) -> pd.DataFrame:
 
     settings = run.settings
     arena = prepare(run, source or load_source(run))
-    scenario = scenario_of(settings)
+    scenario = scenario_of(settings, arena)
     market, forecast = ReplayMarket(arena.past.days), arena.past.forecast
     learner = settings.learner
     config = sb3.Config(
@@ -68,10 +69,19 @@ def train(run: Run, source: Source | None = None) -> pd.DataFrame:
     return curve
 
 
-def scenario_of(settings: Settings) -> Scenario:
-    """Return the settings' scenario with the settings' auction."""
-    scenario = find_scenario(settings.scenario)
-    return Scenario(**asdict(scenario) | {"auction": settings.auction})
+def scenario_of(settings: Settings, arena: Arena) -> Scenario:
+    """Return the settings' scenario with their auction, standing on a controller tuned like any baseline.
+
+    The gain is the one with the highest mean R / R* on the tuning days over the run's budgets.
+    """
+    campaigns = [campaign_for(arena.tune, share, settings.auction) for share in settings.budgets]
+
+    def score(config: incremental.Config) -> float:
+        policy = config.build(arena.past)
+        return float(np.mean([scores(policy, arena.tune, campaign, 0).mean() for campaign in campaigns]))
+
+    gain = max(incremental.Config.candidates(), key=score).gain
+    return replace(find_scenario(settings.scenario), auction=settings.auction, gain=gain)
 
 
 def load_trained(run: Run) -> tuple[LearnedPolicy, Floats, Floats]:

@@ -1,26 +1,23 @@
-"""What all tests share: one thread, no window, few but fixed examples, and the real logs."""
+"""What all tests share: one thread, no window, few but fixed examples, the real logs, and small worlds to play in."""
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import settings
 
-os.environ["OMP_NUM_THREADS"] = (
-    "1"  # read when numpy and torch are imported: more threads are slower and change the bytes
-)
+from bidpilot.ctr.log import AuctionLog
+from bidpilot.ctr.types import UNWINNABLE, FloatArray, IntArray, Response
+from bidpilot.envs.beliefs import Beliefs, Segments, ValueGroups
+from bidpilot.envs.forecast import Forecast
+from bidpilot.envs.goal import Goal
+from bidpilot.envs.market import Market, draw_days
+from bidpilot.envs.scenarios import default_market
+from bidpilot.envs.timeline import Timeline
+from bidpilot.envs.types import Day, Hidden, Opportunities
+
+os.environ["OMP_NUM_THREADS"] = "1"  # for the programs that tests start; here torch.set_num_threads decides
 os.environ["MPLBACKEND"] = "Agg"
-
-settings.register_profile("few", max_examples=25, derandomize=True, deadline=None)
-settings.register_profile("nightly", max_examples=1000, deadline=None)
-settings.load_profile("few")  # the other one: pytest --hypothesis-profile nightly
-
-
-@pytest.fixture(scope="session")
-def data() -> Path:
-    """Return the folder of real logs: BIDPILOT_DATA, else shared/data beside the repository; skip without it."""
-    folder = Path(os.environ.get("BIDPILOT_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
-    if not folder.is_dir():
-        absent = f"no real logs: {folder} is not a folder; set BIDPILOT_DATA to the one that has them"
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(absent)
-    return folder

@@ -102,4 +102,3 @@ class LadderBandit(MultiplierPolicy):
             while not episode.over:
                 episode.bid_multipliers(self.multipliers(episode.state()))
         return self.statistics
-

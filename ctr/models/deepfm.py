@@ -29,7 +29,7 @@ class Config(NetworkConfig):
     dimension: int = 16
     hidden: tuple[int, ...] = (64, 32)
     dropout: float = 0.2
-    prior: float = 0.5
+    prior: float = 0.3
     embedding_prior: float = 0.15
     decay: float = 2.0
 

@@ -1,0 +1,139 @@
+"""Makes predicted probabilities agree with what happened, on rows the model was not trained on.
+
+A calibrator is a rising, piecewise linear map of log-odds with slope 1 beyond its ends. One knot is a scaling
+of the odds; many knots are an isotonic regression. It never changes the order of two predictions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from bidpilot.ctr.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from bidpilot.ctr.types import FloatArray
+
+LIMIT = 16.0
+"""Log-odds are clipped to +-LIMIT, so that no probability is 0 or 1."""
+
+MIN_SLOPE = 0.02
+"""A flat stretch of the isotonic regression keeps this slope, so that the order of predictions survives."""
+
+PRIOR = 2.0
+"""Positives' worth of trust in the scaled prediction, per block of the isotonic regression."""
+
+
+@dataclass(frozen=True, eq=False)
+class Calibrator:
+    """Knots x (k,), strictly rising, and their images y (k,), in log-odds."""
+
+    x: FloatArray
+    y: FloatArray
+
+    def __call__(self, p: FloatArray) -> FloatArray:
+        """Return calibrated probabilities (n,), strictly between 0 and 1."""
+        score = logit(p)
+        inside = np.interp(score, self.x, self.y)
+        beyond = np.minimum(score - self.x[0], 0.0) + np.maximum(score - self.x[-1], 0.0)
+        return sigmoid(np.clip(inside + beyond, -LIMIT, LIMIT))
+
+    @property
+    def kind(self) -> str:
+        """Say what it does: identity, odds scaling, or isotonic."""
+        if len(self.x) > 1:
+            return f"isotonic, {len(self.x)} knots"
+        shift = float(self.y[0] - self.x[0])
+        return f"odds x {np.exp(shift):.3f}" if shift else "identity"
+
+    def to_arrays(self) -> dict[str, FloatArray]:
+        """Return the knots."""
+        return {"x": self.x, "y": self.y}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, FloatArray]) -> Self:
+        """Rebuild what to_arrays returned."""
+        return cls(arrays["x"], arrays["y"])
+
+
+IDENTITY = Calibrator(np.zeros(1), np.zeros(1))
+"""Changes nothing."""
+
+
+def fit_calibrator(p: FloatArray, y: npt.ArrayLike, min_positives: int = 50) -> Calibrator:
+    """Fit on predictions p (n,) and outcomes y (n,) in 0/1 of rows the model has not seen.
+
+    Without both outcomes: the identity. Below min_positives of either outcome: one factor on the odds, such
+    that predicted = actual. Otherwise isotonic regression, each block drawn towards the scaled prediction.
+    Raises InputError when a prediction is no probability.
+    """
+    if not np.all((p >= 0.0) & (p <= 1.0)):
+        row = int(np.flatnonzero(~((p >= 0.0) & (p <= 1.0)))[0])
+        raise InputError(f"a prediction must lie in 0..1; row {row} has {p[row]}")
+    label = np.asarray(y, dtype=np.float64)
+    positives = label.sum()
+    if positives in (0.0, float(len(label))):
+        return IDENTITY
+    score = logit(p)
+    score = score + _shift(score, positives)
+    scaled = Calibrator(np.zeros(1), np.array([_shift(logit(p), positives)]))
+    if min(positives, len(label) - positives) < min_positives:
+        return scaled
+    return _isotonic(logit(p), scaled(p), label)
+
+
+def pava(y: FloatArray, weight: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return isotonic regression by pooling adjacent violators: block means and block weights, both (blocks,).
+
+    Barlow et al., Statistical Inference under Order Restrictions, 1972.
+    """
+    means: list[float] = []
+    weights: list[float] = []
+    for value, mass in zip(y.tolist(), weight.tolist(), strict=True):
+        means.append(value)
+        weights.append(mass)
+        while len(means) > 1 and means[-2] >= means[-1]:
+            total = weights[-2] + weights[-1]
+            means[-2:] = [(means[-2] * weights[-2] + means[-1] * weights[-1]) / total]
+            weights[-2:] = [total]
+    return np.array(means), np.array(weights)
+
+
+def logit(p: FloatArray) -> FloatArray:
+    """Return log-odds, clipped to +-LIMIT."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.clip(np.log(p) - np.log1p(-p), -LIMIT, LIMIT))
+
+
+def sigmoid(score: FloatArray) -> FloatArray:
+    """Return the probability of log-odds."""
+    return np.asarray(1.0 / (1.0 + np.exp(-score)))
+
+
+def _isotonic(score: FloatArray, p: FloatArray, label: FloatArray) -> Calibrator:
+    """Return the isotonic calibrator of scores whose scaled probabilities p already sum to the positives."""
+    levels, place = np.unique(score, return_inverse=True)
+    count = np.bincount(place).astype(np.float64)
+    _, weight = pava(np.bincount(place, label) / count, count)
+    block = np.searchsorted(np.cumsum(weight), np.cumsum(count) - 0.5 * count)[place]
+    n, expected, actual = (np.bincount(block, values) for values in (np.ones_like(label), p, label))
+    misses = (n - actual + PRIOR) / (n - expected + PRIOR) * (n - expected)
+    hits = (actual + PRIOR) / (expected + PRIOR) * expected
+    x = np.bincount(block, score) / n
+    y = np.log(hits) - np.log(misses)
+    y = np.maximum.accumulate(y - MIN_SLOPE * x) + MIN_SLOPE * x
+    shape = Calibrator(x, y)
+    return Calibrator(x, y + _shift(logit(shape(logit_inverse(score))), label.sum()))
+
+
+def _shift(score: FloatArray, positives: float) -> float:
+    """Return s with sum sigmoid(score + s) = positives, by bisection."""
+    low, high = -2.0 * LIMIT, 2.0 * LIMIT
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if sigmoid(score + middle).sum() < positives else (low, middle)
+    return 0.5 * (low + high)

@@ -1,0 +1,64 @@
+"""Settings: one resolved model from defaults, files, flags and pairs; every mistake named."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bidpilot.ctr.errors import InputError
+from bidpilot.experiments.config import Settings, budget_label, load_settings, save_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_saved_settings_read_back_the_same(tmp_path: Path) -> None:
+    settings = load_settings(None, {"budgets": ["1/3", "0.25"], "learner.steps": 500, "worth": None})
+    save_settings(settings, tmp_path / "run.yaml")
+    assert load_settings(tmp_path / "run.yaml", {}) == settings
+
+
+def test_later_sources_win(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text("seed: 3\nmax_bad: 1e-4\nstrict: NO\nlearner: {steps: 10, envs: 2}\n")
+    settings = load_settings(path, {"seed": 4, "log": None}, ("learner.steps=20", "budgets=[1/2, 1/8]"))
+    assert (settings.seed, settings.max_bad, settings.strict) == (4, 1e-4, False)
+    assert (settings.learner.steps, settings.learner.envs, settings.budgets) == (20, 2, (0.5, 0.125))
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        (("sed=1",), "unknown setting 'sed'; known: log, format"),
+        (("learner.step=1",), "unknown setting 'learner.step'; known: algorithm, steps"),
+        (("seed",), "--set expects key=value"),
+        (("budgets=[]",), "at least one"),
+        (("budgets=[0]",), "greater than 0"),
+        (("budgets=[-1/2]",), "greater than 0"),
+        (("budgets=[1/0]",), "budgets"),
+        (("worth=nan",), "worth"),
+        (("learner.algorithm=dqn",), "'ppo' or 'sac'"),
+        (("seed.x=1",), "seed"),
+        (("model=deepfm", "model.epochs=3"), "'model' is not a group"),
+    ],
+)
+def test_a_wrong_setting_is_named(pairs: tuple[str, ...], message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load_settings(None, {}, pairs)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nothing\.yaml"):
+        load_settings(tmp_path / "nothing.yaml", {})
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Settings().seed = 1  # type: ignore[misc]
+
+
+def test_labels_are_those_people_use() -> None:
+    assert [budget_label(share) for share in (0.5, 1 / 32, 0.3, 1.0, 1 / 3)] == ["1/2", "1/32", "30 %", "1/1", "1/3"]

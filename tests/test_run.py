@@ -1,0 +1,46 @@
+"""A run's folder: settings first, no mixing of runs, and facts that add up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bidpilot.ctr.errors import InputError
+from bidpilot.experiments.config import Settings
+from bidpilot.experiments.run import Run, log_digest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_run_opens_again_with_its_settings(tmp_path: Path) -> None:
+    made = Run.create(tmp_path / "a", Settings(seed=5))
+    assert Run.open(tmp_path / "a") == made
+
+
+def test_another_runs_folder_is_not_taken(tmp_path: Path) -> None:
+    Run.create(tmp_path, Settings(seed=5))
+    Run.create(tmp_path, Settings(seed=5))
+    with pytest.raises(InputError, match="other settings"):
+        Run.create(tmp_path, Settings(seed=6))
+
+
+def test_a_folder_without_run_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="bidpilot fit"):
+        Run.open(tmp_path)
+
+
+def test_facts_add_up_and_carry_the_provenance(tmp_path: Path) -> None:
+    run = Run.create(tmp_path, Settings(seed=5))
+    run.note(first=1)
+    run.note(second=[2])
+    assert {"first", "second", "seed", "versions", "git_commit", "date"} <= set(run.facts)
+    assert run.facts["seed"] == 5
+
+
+def test_the_log_is_fingerprinted(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_bytes(b"abc")
+    assert log_digest(Settings(log=str(path))).startswith("ba7816bf")
+    assert not log_digest(Settings())
