@@ -30,6 +30,8 @@ from bidpilot.envs.scenarios import Scenario
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bidpilot.ctr.types import FloatArray
+
 FORMAT = 1
 LARGEST = 64 * 2**20
 TOLERANCE = 1e-5
@@ -50,7 +52,7 @@ class Bundle:
 def policy_tensors(policy: LearnedPolicy) -> dict[str, Any]:
     """Return the arrays of a policy by name: network and forecast."""
     actor, forecast = policy.actor, policy.forecast
-    tensors = {"mean": actor.mean, "scale": actor.scale}
+    tensors: dict[str, FloatArray | Floats] = {"mean": actor.mean, "scale": actor.scale}
     tensors |= {f"weight.{i}": weight for i, weight in enumerate(actor.weights)}
     tensors |= {f"bias.{i}": bias for i, bias in enumerate(actor.biases)}
     tensors |= {f"forecast.{key}": getattr(forecast, key) for key in ("multipliers", "spend", "value", "volume")}
@@ -79,7 +81,7 @@ def restore_policy(tensors: dict[str, Any], settings: dict[str, Any]) -> Learned
         head=settings["actor"]["head"],
         clip=settings["actor"]["clip"],
     )
-    scenario = {key: tuple(v) if isinstance(v, list) else v for key, v in settings["scenario"].items()}
+    scenario: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in settings["scenario"].items()}
     forecast = {key: tensors[f"forecast.{key}"] for key in ("multipliers", "spend", "value", "volume")}
     return LearnedPolicy(actor, Scenario(**scenario), Forecast(**forecast, **settings["forecast"]))
 
@@ -94,7 +96,7 @@ def write_bundle(
     """
     from bidpilot.agents.onnx import onnx_bytes
 
-    _replay(policy.actor, observations, actions, str(path))
+    _replay(policy.actor, observations, actions)
     parts = {
         "policy.safetensors": save_tensors(policy_tensors(policy)),
         "policy.onnx": onnx_bytes(policy.actor, policy.scenario.reach, observations, actions),
@@ -103,8 +105,8 @@ def write_bundle(
     low, high = bounds(policy.groups)
     features = zip(names(policy.groups), low.tolist(), high.tolist(), strict=True)
     manifest = {
-        "format": FORMAT,
         **about,
+        "format": FORMAT,
         **policy_settings(policy),
         "features": [{"name": name, "low": a, "high": b} for name, a, b in features],
         "parts": {name: {"bytes": len(data), "sha256": _sha256(data)} for name, data in parts.items()},
@@ -121,33 +123,39 @@ def load_bundle(path: Path) -> Bundle:
     """
     parts = _unzip(path)
     try:
-        manifest = json.loads(parts["manifest.json"])
-        if manifest["format"] != FORMAT:
-            raise InputError(
-                f"{path}: bundle format {manifest['format']}, this bidpilot reads {FORMAT}; export it again"
-            )
-        for name, entry in manifest["parts"].items():
-            if len(parts[name]) != entry["bytes"] or _sha256(parts[name]) != entry["sha256"]:
-                raise InputError(f"{path}: part {name} is not the one the manifest describes; get a fresh copy")
+        return _open(parts)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: not a complete policy bundle ({error!r}); export it again") from error
+
+
+def _open(parts: dict[str, bytes]) -> Bundle:
+    """Make a bundle of its parts: check each against the manifest, then the features, then the answers."""
+    manifest = json.loads(parts["manifest.json"])
+    if manifest["format"] != FORMAT:
+        raise InputError(f"bundle format {manifest['format']!r}, this bidpilot reads {FORMAT}; export it again")
+    for name in PARTS[1:]:
+        entry = manifest["parts"][name]
+        if len(parts[name]) != entry["bytes"] or _sha256(parts[name]) != entry["sha256"]:
+            raise InputError(f"part {name} is not the one the manifest describes; get a fresh copy")
+    try:
         policy = restore_policy(load_tensors(parts["policy.safetensors"]), manifest)
         probes = load_tensors(parts["probes.safetensors"])
-        observations, actions = probes["observations"], probes["actions"]
-        features = [feature["name"] for feature in manifest["features"]]
-    except (KeyError, TypeError, ValueError, SafetensorError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path}: not a complete policy bundle ({error!r}); export it again") from error
-    if features != names(policy.groups):
-        raise InputError(f"{path}: the policy observes {features}, this bidpilot computes {names(policy.groups)}")
-    _replay(policy.actor, observations, actions, str(path))
-    return Bundle(manifest, policy, observations, actions)
+    except SafetensorError as error:
+        raise InputError(f"the tensors cannot be read ({error}); export it again") from error
+    observed = [feature["name"] for feature in manifest["features"]]
+    if observed != names(policy.groups):
+        raise InputError(f"the policy observes {observed}, this bidpilot computes {names(policy.groups)}")
+    _replay(policy.actor, probes["observations"], probes["actions"])
+    return Bundle(manifest, policy, probes["observations"], probes["actions"])
 
 
-def _replay(actor: Actor, observations: Floats, actions: Floats, where: str) -> None:
+def _replay(actor: Actor, observations: Floats, actions: Floats) -> None:
     """Refuse an actor that does not give the probes' actions."""
     gap = float(np.abs(actor(observations) - actions).max()) if len(actions) else np.inf
     if not gap <= TOLERANCE:
-        raise InputError(f"{where}: the policy's actions differ from the probes by {gap:.2g} (allowed {TOLERANCE:g})")
+        raise InputError(f"the policy's actions differ from the probes by {gap:.2g} (allowed {TOLERANCE:g})")
 
 
 def _zip(parts: dict[str, bytes]) -> bytes:
@@ -177,10 +185,12 @@ def _unzip(path: Path) -> dict[str, bytes]:
             entries = archive.infolist()
             if sorted(entry.filename for entry in entries) != sorted(PARTS):
                 raise InputError(f"{path}: expected the parts {PARTS}, got {[e.filename for e in entries]}")
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+                raise InputError(f"{path}: a part is compressed; bundles are stored as they are")
             if sum(entry.file_size for entry in entries) > LARGEST:
                 raise InputError(f"{path}: the parts claim more than {LARGEST:,} bytes")
             return {entry.filename: archive.read(entry) for entry in entries}
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, RuntimeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a zip file: {error}") from error
 
 

@@ -45,6 +45,8 @@ class Actor:
     def __post_init__(self) -> None:
         """Check that the layers chain."""
         width = len(self.mean)
+        if self.scale.shape != (width,) or not self.weights or len(self.weights) != len(self.biases):
+            raise InputError("a network needs as many scales as means, a layer at least, and a bias for each")
         for weight, bias in zip(self.weights, self.biases, strict=True):
             if weight.shape != (len(bias), width):
                 raise InputError(f"a layer of shape {weight.shape} does not follow {width} inputs")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import warnings
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from bidpilot.ctr.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import onnx
     import torch
 
     from bidpilot.agents.learned import Actor, Floats
@@ -36,7 +36,6 @@ def onnx_bytes(actor: Actor, reach: float, observations: Floats, actions: Floats
         import torch
     except ImportError as error:
         raise InputError(f"export needs the package {error.name!r}: pip install 'bidpilot[onnx]'") from error
-    buffer = io.BytesIO()
     with _quiet_exporter():
         program = torch.onnx.export(
             _module(actor, reach).eval(),
@@ -51,8 +50,7 @@ def onnx_bytes(actor: Actor, reach: float, observations: Floats, actions: Floats
         )
     if program is None:
         raise RuntimeError("torch.onnx.export returned no program")
-    program.save(buffer, external_data=False)
-    data = buffer.getvalue()
+    data: bytes = _without_notes(program.model_proto).SerializeToString(deterministic=True)
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     answered = session.run(["action"], {"observation": observations})[0]
     gap = float(np.abs(answered - actions).max())
@@ -75,11 +73,22 @@ def _quiet_exporter() -> Iterator[None]:
         logger.setLevel(level)
 
 
+def _without_notes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Drop the exporter's notes: they name folders of this machine, so the bytes would differ between machines."""
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer, *graph.value_info):
+        part.ClearField("metadata_props")
+    return model
+
+
 def _module(actor: Actor, reach: float) -> torch.nn.Module:
     """Return the actor as a torch module with two outputs."""
     import torch
 
     class Graph(torch.nn.Module):
+        mean: torch.Tensor
+        scale: torch.Tensor
+
         def __init__(self) -> None:
             super().__init__()
             self.register_buffer("mean", torch.as_tensor(actor.mean))

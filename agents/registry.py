@@ -35,5 +35,5 @@ def find_policy(name: str) -> type[PolicyConfig]:
         raise unknown("policy", name, list(known))
     try:
         return cast("type[PolicyConfig]", importlib.import_module(name).Config)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, TypeError) as error:
         raise InputError(f"policy module {name!r} must be importable and define Config: {error}") from error

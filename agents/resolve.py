@@ -59,7 +59,9 @@ class Resolve(PlannedPolicy):
         self._paid, self._expected = [], []
 
     def react(self, state: CampaignState) -> None:
-        """Compare, scale, and solve for what is left."""
+        """Compare, scale, and solve for what is left; a tick without offers says nothing about the ones to come."""
+        if not state.last.offered.any():
+            return
         forecast, campaign = self.forecast, self.campaign
         self._paid.append(float(state.last.spend.sum()))
         expected = forecast.spend_at(self.multiplier)[state.tick - 1]

@@ -24,8 +24,11 @@ LIMIT = 16.0
 MIN_SLOPE = 0.02
 """A flat stretch of the isotonic regression keeps this slope, so that the order of predictions survives."""
 
-PRIOR = 2.0
+BLOCK_PRIOR = 2.0
 """Positives' worth of trust in the scaled prediction, per block of the isotonic regression."""
+
+TOTAL_PRIOR = 5.0
+"""Positives' worth of trust in the model's own total, where positives are few."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,23 +70,22 @@ IDENTITY = Calibrator(np.zeros(1), np.zeros(1))
 def fit_calibrator(p: FloatArray, y: npt.ArrayLike, min_positives: int = 50) -> Calibrator:
     """Fit on predictions p (n,) and outcomes y (n,) in 0/1 of rows the model has not seen.
 
-    Without both outcomes: the identity. Below min_positives of either outcome: one factor on the odds, such
-    that predicted = actual. Otherwise isotonic regression, each block drawn towards the scaled prediction.
-    Raises InputError when a prediction is no probability.
+    Without both outcomes: the identity. Below min_positives of either outcome: one factor on the odds, between
+    none and that which makes predicted = actual. Otherwise isotonic regression, each block drawn towards the
+    scaled prediction, with predicted = actual. Raises InputError when a prediction is no probability.
     """
-    if not np.all((p >= 0.0) & (p <= 1.0)):
-        row = int(np.flatnonzero(~((p >= 0.0) & (p <= 1.0)))[0])
-        raise InputError(f"a prediction must lie in 0..1; row {row} has {p[row]}")
-    label = np.asarray(y, dtype=np.float64)
-    positives = label.sum()
-    if positives in (0.0, float(len(label))):
+    wrong = np.flatnonzero(~((p >= 0.0) & (p <= 1.0)))
+    if len(wrong):
+        raise InputError(f"a prediction must lie in 0..1; row {wrong[0]} has {p[wrong[0]]}")
+    label, score = np.asarray(y, dtype=np.float64), logit(p)
+    positives, expected = label.sum(), sigmoid(score).sum()
+    rarer = min(positives, len(label) - positives)
+    if rarer == 0:
         return IDENTITY
-    score = logit(p)
-    score = score + _shift(score, positives)
-    scaled = Calibrator(np.zeros(1), np.array([_shift(logit(p), positives)]))
-    if min(positives, len(label) - positives) < min_positives:
-        return scaled
-    return _isotonic(logit(p), scaled(p), label)
+    if rarer < min_positives:
+        blend = (positives + TOTAL_PRIOR) / (expected + TOTAL_PRIOR) * expected
+        return Calibrator(np.zeros(1), np.array([_shift(score, min(blend, len(label) - 0.5))]))
+    return _isotonic(score, sigmoid(score + _shift(score, positives)), label)
 
 
 def pava(y: FloatArray, weight: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -116,18 +118,18 @@ def sigmoid(score: FloatArray) -> FloatArray:
 
 def _isotonic(score: FloatArray, p: FloatArray, label: FloatArray) -> Calibrator:
     """Return the isotonic calibrator of scores whose scaled probabilities p already sum to the positives."""
-    levels, place = np.unique(score, return_inverse=True)
+    _, place = np.unique(score, return_inverse=True)
     count = np.bincount(place).astype(np.float64)
     _, weight = pava(np.bincount(place, label) / count, count)
     block = np.searchsorted(np.cumsum(weight), np.cumsum(count) - 0.5 * count)[place]
     n, expected, actual = (np.bincount(block, values) for values in (np.ones_like(label), p, label))
-    misses = (n - actual + PRIOR) / (n - expected + PRIOR) * (n - expected)
-    hits = (actual + PRIOR) / (expected + PRIOR) * expected
+    misses = (n - actual + BLOCK_PRIOR) / (n - expected + BLOCK_PRIOR) * (n - expected)
+    hits = (actual + BLOCK_PRIOR) / (expected + BLOCK_PRIOR) * expected
     x = np.bincount(block, score) / n
     y = np.log(hits) - np.log(misses)
     y = np.maximum.accumulate(y - MIN_SLOPE * x) + MIN_SLOPE * x
     shape = Calibrator(x, y)
-    return Calibrator(x, y + _shift(logit(shape(logit_inverse(score))), label.sum()))
+    return Calibrator(x, y + _shift(logit(shape(sigmoid(score))), label.sum()))
 
 
 def _shift(score: FloatArray, positives: float) -> float:

@@ -27,6 +27,9 @@ LARGEST_VALUE = 2.0**53
 LAST_TIME = 253_402_300_800.0
 """Seconds from 1970 to the year 10000; a later stamp is a mistaken unit."""
 
+CUT = 0.5
+"""A last hour with less than this share of the rows of the hour before was not logged to its end."""
+
 FLAGS = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0, "false": 0.0, "true": 1.0}
 
 
@@ -101,12 +104,19 @@ def parse_flag(text: pd.Series[str], *, counts: bool = False) -> FloatArray:
 
 
 def spread(stamp: FloatArray, resolution: float) -> FloatArray:
-    """Spread the rows of each stamp evenly over the resolution seconds after it, in the order given."""
-    if not resolution:
+    """Spread the rows of each stamp evenly over the resolution seconds after it, in the order given.
+
+    A last stamp with fewer than half of the rows of the one before is where the file was cut: its rows come at the
+    pace of the stamp before, and the log ends there.
+    """
+    if not resolution or not len(stamp):
         return stamp
-    rows = pd.Series(stamp).groupby(stamp)
-    share = rows.cumcount() / rows.transform("size")
-    return stamp + resolution * share.to_numpy(dtype=np.float64)
+    known, place, count = np.unique(stamp, return_inverse=True, return_counts=True)
+    width = np.full(len(known), resolution)
+    if len(known) > 1 and count[-1] < CUT * count[-2]:
+        width[-1] *= count[-1] / count[-2]
+    turn = pd.Series(place).groupby(place).cumcount().to_numpy(dtype=np.float64)
+    return np.asarray(stamp + (width / count)[place] * turn)
 
 
 def longest_in_order(values: FloatArray) -> BoolArray:

@@ -1,4 +1,4 @@
-"""How good predicted probabilities are: pure functions of predictions p (n,) and outcomes y (n,) in 0/1."""
+"""How good predicted probabilities are: pure functions of outcomes y (n,) in 0/1 and predictions p (n,)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TINY = 1e-12
 """Log loss sees no probability nearer to 0 or 1 than this."""
 
 
-def auc(p: FloatArray, y: npt.ArrayLike) -> float:
+def auc(y: npt.ArrayLike, p: FloatArray) -> float:
     """Return P(p of a positive > p of a negative), ties counted one half; NaN where one class is absent."""
     label = np.asarray(y, dtype=np.float64)
     positives = label.sum()
@@ -31,7 +31,7 @@ def auc(p: FloatArray, y: npt.ArrayLike) -> float:
     return float((rank @ label - 0.5 * positives * (positives + 1.0)) / (positives * negatives))
 
 
-def log_loss(p: FloatArray, y: npt.ArrayLike) -> float:
+def log_loss(y: npt.ArrayLike, p: FloatArray) -> float:
     """Return the mean of -log P(what happened), nats; NaN without rows."""
     if len(p) == 0:
         return float("nan")
@@ -39,7 +39,7 @@ def log_loss(p: FloatArray, y: npt.ArrayLike) -> float:
     return float(-np.mean(label * np.log(q) + (1.0 - label) * np.log1p(-q)))
 
 
-def ece(p: FloatArray, y: npt.ArrayLike, bins: int = 20) -> float:
+def ece(y: npt.ArrayLike, p: FloatArray, bins: int = 20) -> float:
     """Return the expected calibration error over bins of about equal count; equal predictions share a bin."""
     if len(p) == 0:
         return float("nan")
@@ -65,7 +65,7 @@ def wilson(positives: npt.ArrayLike, count: npt.ArrayLike) -> tuple[FloatArray, 
     return np.asarray(np.maximum(centre - half, 0.0)), np.asarray(np.minimum(centre + half, 1.0))
 
 
-def predicted_over_actual(p: FloatArray, y: npt.ArrayLike) -> tuple[float, float, float]:
+def predicted_over_actual(y: npt.ArrayLike, p: FloatArray) -> tuple[float, float, float]:
     """Return predicted / actual positives with its 95 % interval; infinite without positives, NaN without rows."""
     label = np.asarray(y, dtype=np.float64)
     if len(p) == 0:
@@ -76,7 +76,7 @@ def predicted_over_actual(p: FloatArray, y: npt.ArrayLike) -> tuple[float, float
     return float(ratio), float(least), float(most)
 
 
-def reliability(p: FloatArray, y: npt.ArrayLike, bins: int = 10) -> pd.DataFrame:
+def reliability(y: npt.ArrayLike, p: FloatArray, bins: int = 10) -> pd.DataFrame:
     """Return the reliability table: bin, predicted and actual rate, 95 % interval low..high of the latter, count."""
     place = _bins(p, bins)
     count = np.bincount(place, minlength=bins)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -78,6 +78,7 @@ class NetworkConfig(ABC):
     the id of the unseen. hour: take the hour of day as a categorical field.
     """
 
+    trains: ClassVar[bool] = True
     learning_rate: float = 0.01
     batch_size: int = 1024
     epochs: int = 60

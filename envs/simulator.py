@@ -45,11 +45,9 @@ def play(day: Day, tick: int, multipliers: FloatArray, left: int, auction: str =
 
 def play_bids(day: Day, tick: int, bids: FloatArray, left: int, auction: str = "second_price") -> Outcome:
     """Play one tick with any bids (n_tick,), currency per impression; 0, NaN or below is no bid."""
-    part = _rows(day, tick)
-    worth = day.seen.value[part] * MICROS
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        multipliers = np.where(worth > 0, np.minimum(whole_micros(bids) / worth, HIGHEST), 0.0)
-    return scan(day, tick, multipliers, left, auction, groups=1)
+    part, micros = _rows(day, tick), whole_micros(bids)
+    wanted = np.flatnonzero((micros > 0) & (micros >= day.hidden.price[part]) & np.isfinite(day.ratio[part]))
+    return _settle(day, tick, wanted + part.start, micros[wanted], left, auction, groups=1)
 
 
 def scan(day: Day, tick: int, multipliers: FloatArray, left: int, auction: str, groups: int) -> Outcome:
@@ -61,6 +59,11 @@ def scan(day: Day, tick: int, multipliers: FloatArray, left: int, auction: str, 
     wanted = np.flatnonzero((multipliers > 0) & (multipliers >= day.ratio[part])) + part.start
     with np.errstate(over="ignore"):
         bid = multipliers[wanted - part.start] * day.seen.value[wanted] * MICROS
+    return _settle(day, tick, wanted, bid, left, auction, groups)
+
+
+def _settle(day: Day, tick: int, wanted: IntArray, bid: FloatArray, left: int, auction: str, groups: int) -> Outcome:
+    """Charge what the bids (micro-currency) on the wanted rows cost, in time order, as far as the budget goes."""
     cost = pricing_rule(auction)(day.hidden.price[wanted], bid)
     won = affordable(cost, left)
     rows = rows_table(day, wanted[won])

@@ -222,10 +222,14 @@ class Feedback:
     @classmethod
     def of(cls, offered: IntArray, table: FloatArray) -> Feedback:
         """Strip an outcome of what stays hidden and convert money to currency."""
-        wins, spend, clicks, conversions, revenue, likely, predicted, _ = table.T
+        wins, spend, clicks, conversions, revenue, likely, predicted, _ = table.T.copy()  # the books go on
         return cls(
             offered.astype(np.float64), wins, spend / MICROS, clicks, conversions, revenue / MICROS, likely, predicted
         )
+
+    def __add__(self, other: Feedback) -> Feedback:
+        """Add two periods up."""
+        return Feedback(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +245,18 @@ class CampaignState:
     left: float
     total: Feedback
     last: Feedback
+
+    @classmethod
+    def start(cls, campaign: Campaign, groups: int = 1) -> CampaignState:
+        """Return the state before the first tick, for a bidder that keeps its own books."""
+        nothing = Feedback.of(np.zeros(groups, dtype=np.int64), np.zeros((groups, len(COLUMNS))))
+        return cls(0, 0.0, campaign.budget, nothing, nothing)
+
+    def after(self, told: Feedback) -> CampaignState:
+        """Return the state after a tick of which the bidder was told this much."""
+        total = self.total + told
+        spent = float(total.spend.sum())
+        return CampaignState(self.tick + 1, spent, max(self.spent + self.left - spent, 0.0), total, told)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,10 +33,13 @@ class _Frozen(BaseModel):
 
 
 class ModelSettings(_Frozen):
-    """The response model: auto takes the log's own predictions if it has any and no features, else deepfm."""
+    """The response model; epochs at most so many.
+
+    kind: auto takes the log's own predictions if it has any and no features, else deepfm.
+    """
 
     kind: Literal["auto", "logistic", "deepfm", "logged"] = "auto"
-    epochs: int = Field(default=12, gt=0)
+    epochs: int | None = Field(default=None, gt=0)
 
 
 class LearnerSettings(_Frozen):

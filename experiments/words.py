@@ -1,4 +1,4 @@
-"""Results in plain words: the sentences that come first."""
+"""Results in plain words: the sentences that come first, no stronger than the intervals."""
 
 from __future__ import annotations
 
@@ -7,47 +7,66 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
+VERDICTS = ("earns more than", "earns less than", "cannot be told from")
 NEGLIGIBLE = 0.0005
 
 
 def summary(results: pd.DataFrame, facts: dict[str, object]) -> list[str]:
-    """Return sentences about a comparison: what it was played on, the learner at each budget, and what is left."""
-    lines = [f"Compared on {facts.get('evaluated_on', 'the evaluation days')}."]
-    learner = results[results["role"] == "learner"]
-    for _, row in learner.iterrows():
-        lines.append(_against_best(row))
+    """Return sentences about a comparison: the finding, each budget, what is left to gain, what it was played on."""
+    learners = results[results["role"] == "learner"]
+    lines = [_finding(results, learners)]
+    lines += [_at_budget(row) for _, row in learners.iterrows()]
     lines += _headroom(results)
-    return lines
+    return [*lines, f"Compared on {facts.get('evaluated_on', 'the evaluation days')}."]
 
 
-def _against_best(row: pd.Series) -> str:
-    """Say how the learner did at one budget against the best baseline there."""
-    gain, low, high = 100 * row["difference"], 100 * row["difference_low"], 100 * row["difference_high"]
-    where, rival = f"At budget {row['budget_label']}", row["best_baseline"]
-    size = f"{abs(gain):.2f} % of the possible"
-    between = f"(95 % interval {low:+.2f} to {high:+.2f} points)"
+def _finding(results: pd.DataFrame, learners: pd.DataFrame) -> str:
+    """Say in one sentence at which budgets the learner is ahead; without a learner, which policy is best."""
+    if learners.empty:
+        best = _best(results)
+        named = ", ".join(f"{row['policy']} (budget {row['budget_label']})" for _, row in best.iterrows())
+        return f"The best policy played is {named}."
+    parts = []
+    for verdict in VERDICTS:
+        where = [str(row["budget_label"]) for _, row in learners.iterrows() if _verdict(row) == verdict]
+        if where:
+            parts.append(f"{verdict} the best tuned baseline at budget {', '.join(where)}")
+    return f"{learners['policy'].iloc[0]} {'; '.join(parts)}."
+
+
+def _verdict(row: pd.Series) -> str:
     if row["difference_low"] > 0:
-        return f"{where} {row['policy']} earns {size} more than {rival}, the best baseline there {between}."
-    if row["difference_high"] < 0:
-        return f"{where} {row['policy']} earns {size} less than {rival}, the best baseline there {between}."
-    return f"{where} {row['policy']} and {rival}, the best baseline there, cannot be told apart {between}."
+        return VERDICTS[0]
+    return VERDICTS[1] if row["difference_high"] < 0 else VERDICTS[2]
+
+
+def _at_budget(row: pd.Series) -> str:
+    """Say how the learner did at one budget against the best baseline there."""
+    gain, low, high = (f"{100 * row[name]:+.2f}" for name in ("difference", "difference_low", "difference_high"))
+    return (
+        f"At budget {row['budget_label']} {row['policy']} earns {100 * row['r_over_rstar']:.1f} % of what was possible, "
+        f"{gain} points against {row['best_baseline']} (95 % interval {low} to {high})."
+    )
 
 
 def _headroom(results: pd.DataFrame) -> list[str]:
-    """Say how near the best came to what was possible, overall."""
+    """Say how near the best came to what was possible, and what pacing cannot bring."""
+    best, oracle = _best(results), results[results["role"] == "oracle"]
     lines = []
-    oracle = results[results["role"] == "oracle"]
-    played = results[results["role"] != "oracle"]
-    best = played.loc[played.groupby("budget")["r_over_rstar"].idxmax()]
     if len(best):
         low, high = 100 * best["r_over_rstar"].min(), 100 * best["r_over_rstar"].max()
-        names = ", ".join(dict.fromkeys(best["policy"]))
-        lines.append(f"The best policy at each budget ({names}) earns {low:.1f} to {high:.1f} % of what was possible.")
-    if len(oracle):
-        worst = 100 * (1 - oracle["r_over_rstar"].min())
-        if worst >= 100 * NEGLIGIBLE:
-            lines.append(
-                f"Even one multiplier with perfect foresight misses up to {worst:.1f} %: that part needs better "
-                "predictions or different multipliers for different people, not better pacing."
-            )
+        reach = f"{high:.1f} %" if high - low < 100 * NEGLIGIBLE else f"{low:.1f} to {high:.1f} %"
+        lines.append(f"The best policy at each budget earns {reach} of what was possible in hindsight.")
+    missed = 100 * (1 - oracle["r_over_rstar"].min()) if len(oracle) else 0.0
+    if missed >= 100 * NEGLIGIBLE:
+        lines.append(
+            f"One bid multiplier with perfect foresight misses up to {missed:.1f} %: only better predictions, or "
+            "different multipliers for different people, can bring that."
+        )
     return lines
+
+
+def _best(results: pd.DataFrame) -> pd.DataFrame:
+    """Return the row of the best policy at each budget, the oracle aside."""
+    played = results[results["role"] != "oracle"]
+    return played.loc[played.groupby("budget")["r_over_rstar"].idxmax()]

@@ -235,6 +235,13 @@ def test_rows_of_an_hour_are_spread_over_it_in_file_order() -> None:
     np.testing.assert_array_equal(spread(stamp, 0.0), stamp)
 
 
+def test_a_last_hour_that_was_cut_keeps_the_pace_of_the_hour_before() -> None:
+    stamp = np.repeat([0.0, 3600.0, 7200.0], [10, 10, 4])
+    np.testing.assert_allclose(spread(stamp, 3600.0)[-4:], 7200 + 360 * np.arange(4))
+    whole = np.repeat([0.0, 3600.0], [10, 5])
+    np.testing.assert_allclose(spread(whole, 3600.0)[-5:], 3600 + 720 * np.arange(5))
+
+
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=60))
 def test_spreading_stays_inside_and_keeps_the_order(hours: list[int]) -> None:
     stamp = np.array(hours) * 3600.0
@@ -288,8 +295,9 @@ def test_no_cell_begins_like_a_formula(tmp_path: Path, mark: str) -> None:
 
 def test_a_quarantine_file_that_cannot_be_written(tmp_path: Path) -> None:
     quarantine = clean(cells({"ts": "x"}), full()).quarantine
+    (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be written"):
-        write_quarantine(quarantine, tmp_path / "absent" / "q.csv")
+        write_quarantine(quarantine, tmp_path / "file" / "q.csv")
     (tmp_path / "taken").mkdir()
     with pytest.raises(InputError, match="cannot be written"):
         write_quarantine(quarantine, tmp_path / "taken")

@@ -22,15 +22,21 @@ def _results(gain: float, low: float, high: float) -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("gain", "low", "high", "said"),
     [
-        (0.02, 0.01, 0.03, "earns 2.00 % of the possible more than pid"),
-        (-0.02, -0.03, -0.01, "earns 2.00 % of the possible less than pid"),
-        (0.02, -0.01, 0.05, "cannot be told apart"),
+        (0.02, 0.01, 0.03, "ppo earns more than the best tuned baseline at budget 1/8."),
+        (-0.02, -0.03, -0.01, "ppo earns less than the best tuned baseline at budget 1/8."),
+        (0.02, -0.01, 0.05, "ppo cannot be told from the best tuned baseline at budget 1/8."),
     ],
 )
 def test_the_claim_follows_the_interval(gain: float, low: float, high: float, said: str) -> None:
     lines = summary(_results(gain, low, high), {"evaluated_on": "30 days"})
-    assert lines[0] == "Compared on 30 days."
-    assert said in lines[1]
+    assert lines[0] == said
+    assert f"{100 * gain:+.2f} points against pid (95 % interval {100 * low:+.2f} to {100 * high:+.2f})" in lines[1]
+    assert lines[-1] == "Compared on 30 days."
+
+
+def test_without_a_learner_the_best_policy_is_named() -> None:
+    results = _results(0.0, -0.01, 0.01)
+    assert summary(results[results["role"] == "baseline"], {})[0] == "The best policy played is pid (budget 1/8)."
 
 
 def test_the_oracles_gap_is_named() -> None:

@@ -52,7 +52,7 @@ class LadderBandit(MultiplierPolicy):
         """Keep the past for the warm-up, which is played once per budget."""
         self.forecast, self._days = past.forecast, past.days[:WARM_UP_DAYS]
         self._decay = decay
-        self._warm: dict[float, Statistics] = {}
+        self._warm: dict[tuple[float, str], Statistics] = {}
         self.statistics = Statistics(decay)
         self._arm: int | None = None
 
@@ -62,14 +62,15 @@ class LadderBandit(MultiplierPolicy):
 
     def reset(self, campaign: Campaign, rng: np.random.Generator) -> None:
         """Start from the posterior after the warm-up."""
-        if campaign.scarcity not in self._warm:
-            self._warm[campaign.scarcity] = self._warm_up(campaign.scarcity)
-        self.statistics = deepcopy(self._warm[campaign.scarcity])
+        kind = (campaign.scarcity, campaign.auction)
+        if kind not in self._warm:
+            self._warm[kind] = self._warm_up(*kind)
+        self.statistics = deepcopy(self._warm[kind])
         self._start(campaign, rng)
 
     def multipliers(self, state: CampaignState) -> FloatArray:
-        """Learn from the last tick, pull an arm, and return its multiplier (1,)."""
-        if self._arm is not None:
+        """Learn from the last tick, pull an arm, and return its multiplier (1,); no offers teach nothing."""
+        if self._arm is not None and state.last.offered.any():
             self.statistics.add(self._arm, self.reward(state))
         base = self._pacer.observe(state)
         self._arm = self.choose(self._rng)
@@ -77,7 +78,7 @@ class LadderBandit(MultiplierPolicy):
 
     def reward(self, state: CampaignState) -> float:
         """Return the last tick's reward in 0..1."""
-        price = 1.0 / self._pacer.multiplier
+        price = self._shadow / self._pacer.multiplier
         earned = float(state.last.predicted.sum()) - price * float(state.last.spend.sum())
         expected = float(self._expected[state.tick - 1])
         return float(np.clip(0.5 * earned / expected, 0.0, 1.0)) if expected > 0 else 0.5
@@ -89,15 +90,23 @@ class LadderBandit(MultiplierPolicy):
         value = self.forecast.value_at(start) * self.forecast.full_value
         spend = self.forecast.spend_at(start) * self.forecast.full_cost
         scale = campaign.full_cost / self.forecast.full_cost
-        self._expected = np.maximum(value - spend / start, 0.0) * scale
+        self._shadow = self._marginal(start)
+        self._expected = np.maximum(value - spend * self._shadow / start, 0.0) * scale
 
-    def _warm_up(self, scarcity: float) -> Statistics:
+    def _marginal(self, multiplier: float) -> float:
+        """Return the worth of the last currency unit spent, times the multiplier: 1 at second price, less at first."""
+        around = multiplier * np.exp([-0.1, 0.1])
+        worth = [float(self.forecast.value_at(m).sum()) * self.forecast.full_value for m in around]
+        spent = [float(self.forecast.spend_at(m).sum()) * self.forecast.full_cost for m in around]
+        return multiplier * (worth[1] - worth[0]) / (spent[1] - spent[0]) if spent[1] > spent[0] else 0.0
+
+    def _warm_up(self, scarcity: float, auction: str) -> Statistics:
         """Play past days at this scarcity, from the first to the last, and return what was learnt."""
         self.statistics = Statistics(self._decay)
         rng = np.random.default_rng(0)  # a fixed stream: the posterior belongs to the past, not to the episode
         for day in self._days:
             full_cost = self.forecast.full_cost
-            episode = Episode(day, Campaign(scarcity * full_cost, day.ticks, full_cost))
+            episode = Episode(day, Campaign(scarcity * full_cost, day.ticks, full_cost, auction))
             self._start(episode.campaign, rng)
             while not episode.over:
                 episode.bid_multipliers(self.multipliers(episode.state()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -52,26 +53,26 @@ class DeepFM(Network):
         self.table = nn.Parameter(0.02 * torch.randn(encoder.size, k, generator=generator))
         self.directions = nn.Parameter(0.02 * torch.randn(encoder.numbers, k, generator=generator))
         widths = ((encoder.fields + encoder.numbers) * k, *config.hidden, 1)
-        self.deep = nn.ModuleList(
-            _linear(n_in, n_out, generator) for n_in, n_out in zip(widths[:-1], widths[1:], strict=True)
-        )
-        nn.init.zeros_(self.deep[-1].weight)
+        layers = [_linear(n_in, n_out, generator) for n_in, n_out in pairwise(widths)]
+        nn.init.zeros_(layers[-1].weight)
+        self.deep = nn.ModuleList(layers)
 
     def forward(self, ids: Tensor, numbers: Tensor, noise: torch.Generator | None = None) -> Tensor:
         """Return log-odds (n,)."""
-        first = embedding(ids, self.weight).sum((1, 2)) + numbers @ self.slope
+        first: Tensor = embedding(ids, self.weight).sum((1, 2)) + numbers @ self.slope
         e = torch.cat([embedding(ids, self.table), numbers[:, :, None] * self.directions], dim=1)
         pairs = 0.5 * (e.sum(1).square() - e.square().sum(1)).sum(1)
         h = e.flatten(1)
         for layer in self.deep[:-1]:
             h = self._drop(relu(layer(h)), noise)
-        return self.bias + first + pairs + self.deep[-1](h).squeeze(1)
+        deep: Tensor = self.deep[-1](h).squeeze(1)
+        return self.bias + first + pairs + deep
 
     def penalty(self) -> Tensor:
         """Return minus the log prior: normal weights."""
         linear = self.weight.square().sum() + self.slope.square().sum()
         vectors = self.table.square().sum() + self.directions.square().sum()
-        deep = sum(layer.weight.square().sum() for layer in self.deep)
+        deep = sum(w.square().sum() for name, w in self.deep.named_parameters() if name.endswith("weight"))
         c = self.config
         return 0.5 * (linear / c.prior**2 + vectors / c.embedding_prior**2 + c.decay * deep)
 
@@ -85,7 +86,7 @@ class DeepFM(Network):
 
 def _linear(n_in: int, n_out: int, generator: torch.Generator) -> nn.Linear:
     """Return a He-initialised layer; made without torch's own draw, which uses the global generator."""
-    layer = nn.utils.skip_init(nn.Linear, n_in, n_out)
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, n_in, n_out)
     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
     nn.init.zeros_(layer.bias)
     return layer

@@ -1,0 +1,82 @@
+"""The books of a campaign."""
+
+import copy
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bidpilot.ctr.errors import InputError
+from bidpilot.ctr.types import MICROS
+from bidpilot.envs.episode import Episode
+from bidpilot.envs.simulator import play
+from bidpilot.envs.types import COLUMNS, Campaign, Day, Feedback
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+def test_the_books_add_up(messy_day: Callable[..., Day], seed: int) -> None:
+    day, rng = messy_day(seed), np.random.default_rng(seed)
+    campaign = Campaign(0.02, day.ticks, 1.0)
+    episode, left, tables = Episode(day, campaign, day.segments), 20_000, []
+    for tick in range(day.ticks):
+        state = episode.state()
+        assert (state.tick, state.left, state.spent) == (tick, left / MICROS, (20_000 - left) / MICROS)
+        np.testing.assert_array_equal(state.total.wins, np.sum([table[:, 0] for table in tables], axis=0))
+        at = rng.lognormal(0.0, 1.0, day.segments)
+        tables.append(play(day, tick, at, left).table)
+        left -= int(tables[-1][:, 1].sum())
+        assert episode.bid_multipliers(at).table.tobytes() == tables[-1].tobytes()
+        last = episode.state().last
+        np.testing.assert_array_equal(last.predicted, tables[-1][:, COLUMNS.index("predicted")])
+        np.testing.assert_array_equal(last.offered, day.offered[tick])
+    result = episode.result()
+    assert episode.over
+    assert result.table.tobytes() == np.array(tables).sum(axis=1).tobytes()
+    assert result.traffic_hash == day.traffic_hash
+    assert result.offered.sum() == len(day)
+
+
+def test_nothing_is_known_before_the_first_tick(smooth_day: Callable[..., Day]) -> None:
+    state = Episode(smooth_day(0), Campaign(1.0, 4, 1.0)).state()
+    assert (state.tick, state.spent, state.left) == (0, 0.0, 1.0)
+    for part in (state.last, state.total):
+        assert not any(getattr(part, name).any() for name in part.__slots__)
+
+
+def test_a_state_is_not_changed_by_what_comes_later(smooth_day: Callable[..., Day]) -> None:
+    episode = Episode(smooth_day(0), Campaign(1.0, 4, 1.0))
+    while not episode.over:
+        state = episode.state()
+        before = copy.deepcopy(state)
+        episode.bid_multipliers(np.array([9.0]))
+        for part in ("last", "total"):
+            for name in Feedback.__slots__:
+                np.testing.assert_array_equal(getattr(getattr(state, part), name), getattr(getattr(before, part), name))
+
+
+def test_one_multiplier_serves_all_segments(smooth_day: Callable[..., Day]) -> None:
+    day, campaign = smooth_day(1), Campaign(0.05, 4, 1.0)
+    pooled, split = Episode(day, campaign), Episode(day, campaign, day.segments)
+    while not pooled.over:
+        one, each = pooled.bid_multipliers(np.array([2.0])), split.bid_multipliers(np.array([2.0]))
+        np.testing.assert_array_equal(one.table[0], each.table.sum(axis=0))
+    assert pooled.left == split.left
+
+
+def test_a_budget_is_whole_micros_and_no_less(smooth_day: Callable[..., Day]) -> None:
+    for budget in (1e-6, 9e-6, 0.001001, 0.3, 1234.567891):
+        assert Episode(smooth_day(0), Campaign(budget, 4, 1.0)).left == round(budget * MICROS)
+    assert Episode(smooth_day(0), Campaign(0.9e-6, 4, 1.0)).left == 0
+
+
+def test_a_day_of_another_length_is_refused(smooth_day: Callable[..., Day]) -> None:
+    with pytest.raises(InputError, match="the campaign runs 5 ticks, the day has 4"):
+        Episode(smooth_day(0), Campaign(1.0, 5, 1.0))
+
+
+def test_bids_per_impression_need_books_of_one_group(smooth_day: Callable[..., Day]) -> None:
+    episode = Episode(smooth_day(0), Campaign(1.0, 4, 1.0), groups=3)
+    with pytest.raises(InputError, match="the books have 3 groups"):
+        episode.bid_amounts(np.ones(int(episode.day.starts[1])))
