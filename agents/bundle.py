@@ -13,6 +13,7 @@ import io
 import json
 import zipfile
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,8 +29,6 @@ from bidpilot.envs.observations import bounds, names
 from bidpilot.envs.scenarios import Scenario
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from bidpilot.ctr.types import FloatArray
 
 FORMAT = 1
@@ -115,12 +114,13 @@ def write_bundle(
     write_atomically(path, _zip({"manifest.json": text.encode()} | parts))
 
 
-def load_bundle(path: Path) -> Bundle:
+def load_bundle(path: str | Path) -> Bundle:
     """Load a bundle and replay its probes.
 
     Raises InputError for a missing, foreign, changed or incomplete file, another format version, features that
     this version of bidpilot does not compute, or a policy that no longer answers as it was trained to.
     """
+    path = Path(path)
     parts = _unzip(path)
     try:
         return _open(parts)

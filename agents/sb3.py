@@ -125,7 +125,7 @@ def _ppo(config: Config, env: VecNormalize, seed: int) -> BaseAlgorithm:
         env,
         learning_rate=lambda left: config.learning_rate * left,
         n_steps=config.rollout,
-        batch_size=config.batch,
+        batch_size=_dividing(config.envs * config.rollout, config.batch),
         n_epochs=config.epochs,
         gamma=1.0,
         gae_lambda=0.95,
@@ -134,6 +134,11 @@ def _ppo(config: Config, env: VecNormalize, seed: int) -> BaseAlgorithm:
         seed=seed,
         device="cpu",
     )
+
+
+def _dividing(size: int, most: int) -> int:
+    """Return the largest batch of at most `most` rows that divides a rollout of `size` rows."""
+    return next(batch for batch in range(min(most, size), 0, -1) if size % batch == 0)
 
 
 def _sac(config: Config, env: VecNormalize, seed: int) -> BaseAlgorithm:

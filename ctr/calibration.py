@@ -24,7 +24,7 @@ LIMIT = 16.0
 MIN_SLOPE = 0.02
 """A flat stretch of the isotonic regression keeps this slope, so that the order of predictions survives."""
 
-BLOCK_PRIOR = 2.0
+BLOCK_PRIOR = 5.0
 """Positives' worth of trust in the scaled prediction, per block of the isotonic regression."""
 
 TOTAL_PRIOR = 5.0

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from bidpilot.ctr.log import AuctionLog
-    from bidpilot.ctr.types import FloatArray
+    from bidpilot.ctr.types import FloatArray, IntArray
 
 CHUNK = 16_384
 """Rows per forward pass where no gradient is needed."""
@@ -63,10 +63,19 @@ class Curve:
     valid: tuple[float, ...] = ()
 
     @property
+    def settled(self) -> int:
+        """Return the first epoch whose validation loss is about the lowest."""
+        return int(self._lowest[0])
+
+    @property
     def best(self) -> int:
-        """Return the epoch whose weights were kept: the last whose validation loss is about the lowest."""
+        """Return the last epoch whose validation loss is about the lowest: its weights were kept."""
+        return int(self._lowest[-1])
+
+    @property
+    def _lowest(self) -> IntArray:
         valid = np.array(self.valid or (0.0,))
-        return int(np.flatnonzero(valid <= valid.min() * (1.0 + TIE))[-1])
+        return np.flatnonzero(valid <= valid.min() * (1.0 + TIE))
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,7 @@ class NetworkConfig(ABC):
     """Settings that every network shares; a model's Config adds its own.
 
     learning_rate: of Adam. batch_size: rows per step, fewer on small logs. epochs: at most so many.
-    patience: stop after so many epochs without a better validation loss. min_count: rarer ids share
+    patience: stop after so many epochs without a clearly better validation loss. min_count: rarer ids share
     the id of the unseen. hour: take the hour of day as a categorical field.
     """
 
@@ -156,7 +165,7 @@ def fit_network(
         curve = Curve(*(tuple(column) for column in zip(*losses, strict=True)))
         if curve.best == len(losses) - 1:
             best = _copy(network)
-        if curve.best + config.patience < len(losses):
+        if curve.settled + config.patience < len(losses):
             break
     network.load_state_dict(best)
     return Curve(*(tuple(column) for column in zip(*losses, strict=True)))

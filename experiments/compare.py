@@ -35,7 +35,7 @@ ORACLE = "oracle"
 
 def compare(run: Run, source: Source | None = None) -> pd.DataFrame:
     """Compare the run's baselines, its trained policy if there is one, and the oracle; return results.csv."""
-    source = source or load_source(run)
+    source = source or load_source(run.settings)
     arena = prepare(run, source)
     contenders = [*baselines(run.settings, arena), *learners(run), oracle()]
     return judge(run, source, contenders)

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.files import write_atomically
 from bidpilot.ctr.yamlfile import read_value, read_yaml
+from bidpilot.envs.scenarios import find_scenario
 
 SYNTHETIC = "synthetic"
 
@@ -96,11 +97,18 @@ class Settings(_Frozen):
     learner: LearnerSettings = LearnerSettings()
     days: DaySettings = DaySettings()
 
-    @model_validator(mode="after")
-    def _budgets_given(self) -> Settings:
-        if not self.budgets:
-            raise ValueError("budgets must name at least one share")
-        return self
+    @field_validator("budgets")
+    @classmethod
+    def _some(cls, budgets: tuple[float, ...]) -> tuple[float, ...]:
+        if not budgets:
+            raise ValueError("name at least one share")
+        return budgets
+
+    @field_validator("scenario")
+    @classmethod
+    def _known(cls, scenario: str) -> str:
+        find_scenario(scenario)
+        return scenario
 
 
 def load_settings(path: Path | None, overrides: dict[str, Any], sets: tuple[str, ...] = ()) -> Settings:

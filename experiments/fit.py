@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from bidpilot.ctr.metrics import reliability
-from bidpilot.ctr.prices import HourlyPrices
-from bidpilot.ctr.response import FittedResponse, ResponseConfig, evaluate_response, fit_response
 
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.files import write_atomically
+from bidpilot.ctr.metrics import reliability
+from bidpilot.ctr.prices import HourlyPrices
+from bidpilot.ctr.quarantine import write_quarantine
+from bidpilot.ctr.response import FittedResponse, ResponseConfig, evaluate_response, fit_response
 from bidpilot.ctr.types import MICROS, Response
 from bidpilot.envs.beliefs import Beliefs, Segments, ValueGroups
 from bidpilot.envs.goal import Goal
@@ -31,11 +32,14 @@ if TYPE_CHECKING:
 
 def fit(run: Run, source: Source | None = None) -> pd.DataFrame:
     """Fit the models of a run, save them under its folder, and return the quality table (also fit.csv)."""
-    source = source or load_source(run)
     settings = run.settings
+    source = source or load_source(settings)
     rng = stream(settings.seed, "fit")
     config = ResponseConfig(model=model_kind(settings, source.log), epochs=settings.model.epochs)
     response, report = fit_response(source.train, config, rng)
+    run.begin()
+    if len(source.quarantine):
+        write_quarantine(source.quarantine, run.folder / "quarantine.csv")
     response.save(run.model / "response")
     if source.train.frame["price_known"].any():
         _save_beliefs(_beliefs(settings, source, response), run.model)

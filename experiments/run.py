@@ -35,13 +35,16 @@ class Run:
     def create(cls, folder: Path, settings: Settings) -> Run:
         """Open a folder for these settings; stages already there are kept if the settings are the same.
 
-        Raises InputError when the folder holds a run of other settings.
+        Nothing is written yet, see begin. Raises InputError when the folder holds a run of other settings.
         """
         path = folder / "run.yaml"
         if path.exists() and load_settings(path, {}) != settings:
             raise InputError(f"{folder} holds a run with other settings (see {path}); choose another --out")
-        save_settings(settings, path)
         return cls(folder, settings)
+
+    def begin(self) -> None:
+        """Write the settings: from now on the folder is this run's. Called when there is a first result to keep."""
+        save_settings(self.settings, self.folder / "run.yaml")
 
     @classmethod
     def open(cls, folder: Path) -> Run:

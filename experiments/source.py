@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from bidpilot.ctr.errors import InputError
-from bidpilot.ctr.quarantine import write_quarantine
 from bidpilot.ctr.readers import read_log
 from bidpilot.ctr.synthetic import Exchange, ExchangeConfig
 from bidpilot.envs.timeline import split
@@ -18,7 +19,6 @@ from bidpilot.experiments.streams import stream
 if TYPE_CHECKING:
     from bidpilot.ctr.log import AuctionLog
     from bidpilot.ctr.types import Response
-    from bidpilot.experiments.run import Run
 
 LOGGED_DAYS = 7
 EXCHANGE = ExchangeConfig(taste=0.3, taste_from=LOGGED_DAYS)
@@ -29,7 +29,8 @@ EXCHANGE = ExchangeConfig(taste=0.3, taste_from=LOGGED_DAYS)
 class Source:
     """A log cut in time.
 
-    truth: the true response of the whole log's rows, where it is synthetic. facts: how it was read.
+    truth: the true response of the whole log's rows, where it is synthetic. facts: how it was read. quarantine: the
+    rows set aside.
     """
 
     log: AuctionLog
@@ -37,6 +38,7 @@ class Source:
     held_out: AuctionLog
     truth: Response | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+    quarantine: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def exchange(self) -> Exchange | None:
@@ -44,9 +46,8 @@ class Source:
         return Exchange(EXCHANGE) if self.truth is not None else None
 
 
-def load_source(run: Run) -> Source:
-    """Read the log of a run's settings; bad rows go to quarantine.csv in its folder."""
-    settings = run.settings
+def load_source(settings: Settings) -> Source:
+    """Read the log that the settings name, and cut it."""
     if settings.log == SYNTHETIC:
         log, truth = Exchange(EXCHANGE).logged(LOGGED_DAYS, stream(settings.seed, "log"))
         facts = {"source": "synthetic exchange", "rows": len(log), "currency": log.currency}
@@ -58,8 +59,6 @@ def load_source(run: Run) -> Source:
         max_bad=settings.max_bad,
         strict=settings.strict,
     )
-    if len(read.quarantine):
-        write_quarantine(read.quarantine, run.folder / "quarantine.csv")
     log = read.log
     if "click" not in log:
         raise InputError(f"{log.source}: no click column is mapped; there is nothing to learn a response from")
@@ -71,7 +70,7 @@ def load_source(run: Run) -> Source:
         "notes": list(read.notes),
         "currency": log.currency,
     }
-    return Source(log, *split_as_given(log, settings), None, facts)
+    return Source(log, *split_as_given(log, settings), None, facts, read.quarantine)
 
 
 def split_as_given(log: AuctionLog, settings: Settings) -> tuple[AuctionLog, AuctionLog]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from rich.console import Console
 
+from bidpilot.agents.registry import find_policy
 from bidpilot.ctr.files import write_atomically
 from bidpilot.experiments.compare import compare, judge
 from bidpilot.experiments.export import export
@@ -52,7 +53,7 @@ class Stages:
     def source(self) -> Source:
         """The run's log, read on first use."""
         if self._source is None:
-            self._source = load_source(self.run)
+            self._source = load_source(self.run.settings)
             facts = self._source.facts
             self.say(
                 f"log: {facts['source']}, {facts['rows']:,} opportunities, {len(self._source.train):,} to train on"
@@ -90,6 +91,8 @@ class Stages:
 
     def compare(self) -> pd.DataFrame:
         """Fit and train what is missing, compare everything, write and print the results."""
+        for name in self.run.settings.baselines:
+            find_policy(name)  # a wrong name should not cost the time to train
         self.train()
         results = compare(self.run, self.source)
         self._finish(results, self.run)
@@ -98,6 +101,7 @@ class Stages:
     def evaluate(self, contenders: list[Contender]) -> pd.DataFrame:
         """Evaluate these policies only, into the folder evaluate of the run."""
         target = Run.create(self.run.folder / "evaluate", self.run.settings)
+        target.begin()
         target.note(**self.run.facts)
         results = judge(self.run, self.source, contenders, target)
         self._finish(results, target)

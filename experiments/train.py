@@ -40,7 +40,7 @@ def train(run: Run, source: Source | None = None) -> pd.DataFrame:
     from bidpilot.agents import sb3
 
     settings = run.settings
-    arena = prepare(run, source or load_source(run))
+    arena = prepare(run, source or load_source(run.settings))
     scenario = scenario_of(settings, arena)
     market, forecast = ReplayMarket(arena.past.days), arena.past.forecast
     learner = settings.learner

@@ -44,8 +44,8 @@ def _at_budget(row: pd.Series) -> str:
     """Say how the learner did at one budget against the best baseline there."""
     gain, low, high = (f"{100 * row[name]:+.2f}" for name in ("difference", "difference_low", "difference_high"))
     return (
-        f"At budget {row['budget_label']} {row['policy']} earns {100 * row['r_over_rstar']:.1f} % of what was possible, "
-        f"{gain} points against {row['best_baseline']} (95 % interval {low} to {high})."
+        f"At budget {row['budget_label']} {row['policy']} earns {100 * row['r_over_rstar']:.1f} % of what was "
+        f"possible, {gain} points against {row['best_baseline']} (95 % interval {low} to {high})."
     )
 
 

@@ -57,7 +57,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        Settings().seed = 1  # type: ignore[misc]
+        Settings().seed = 1
 
 
 def test_labels_are_those_people_use() -> None:

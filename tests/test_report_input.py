@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from bidpilot.ctr.errors import InputError
-from bidpilot.experiments.report import write_report
 from bidpilot.experiments.metrics import METRICS
+from bidpilot.experiments.report import write_report
 from bidpilot.experiments.report_input import LEARNING, RESULTS, read_run, read_table
 
 if TYPE_CHECKING:

@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
 def test_a_run_opens_again_with_its_settings(tmp_path: Path) -> None:
     made = Run.create(tmp_path / "a", Settings(seed=5))
+    assert not (tmp_path / "a").exists(), "nothing is written before there is a result"
+    made.begin()
     assert Run.open(tmp_path / "a") == made
 
 
 def test_another_runs_folder_is_not_taken(tmp_path: Path) -> None:
-    Run.create(tmp_path, Settings(seed=5))
+    Run.create(tmp_path, Settings(seed=5)).begin()
     Run.create(tmp_path, Settings(seed=5))
     with pytest.raises(InputError, match="other settings"):
         Run.create(tmp_path, Settings(seed=6))

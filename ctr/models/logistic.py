@@ -23,7 +23,7 @@ class Config(NetworkConfig):
     prior: standard deviation of the weights' normal prior, log-odds; what the data do not support shrinks to 0.
     """
 
-    learning_rate: float = 0.002
+    learning_rate: float = 0.005
     prior: float = 0.3
 
     def build(self, encoder: FieldEncoder, rate: float, generator: torch.Generator) -> Logistic:  # noqa: ARG002

@@ -1,0 +1,84 @@
+"""The incremental controller, step by step."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bidpilot.ctr.types import MICROS
+from bidpilot.envs.controller import GAIN, Pacer
+from bidpilot.envs.episode import Episode
+from bidpilot.envs.forecast import Forecast
+from bidpilot.envs.types import Campaign, CampaignState, Day, Feedback
+
+
+def state(tick: int, spent: float, budget: float) -> CampaignState:
+    nothing = Feedback(*np.zeros((8, 1)))
+    return CampaignState(tick, spent, budget - spent, nothing, nothing)
+
+
+@pytest.fixture
+def campaign(forecast: Forecast) -> Campaign:
+    return Campaign(0.25 * forecast.full_cost, forecast.ticks, forecast.full_cost)
+
+
+def test_it_starts_at_the_forecast(campaign: Campaign, forecast: Forecast) -> None:
+    pacer = Pacer(campaign, forecast)
+    assert pacer.observe(state(0, 0.0, campaign.budget)) == forecast.multiplier(0.25) == pacer.start
+    assert pacer.target == pytest.approx(campaign.budget * forecast.plan(0.25)[0])
+
+
+@pytest.mark.parametrize(("share", "error"), [(1.0, 0.0), (0.4, 0.6), (0.0, 1.0), (1.5, -0.5), (9.0, -1.0)])
+def test_a_step_by_hand(campaign: Campaign, forecast: Forecast, share: float, error: float) -> None:
+    pacer, plan = Pacer(campaign, forecast), forecast.plan(0.25)
+    pacer.observe(state(0, 0.0, campaign.budget))
+    spent = share * pacer.target
+    assert pacer.observe(state(1, spent, campaign.budget)) == pytest.approx(pacer.start * np.exp(GAIN * error))
+    assert pacer.target == pytest.approx((campaign.budget - spent) * plan[1] / plan[1:].sum())
+
+
+def test_what_was_not_spent_is_planned_anew(campaign: Campaign, forecast: Forecast) -> None:
+    pacer, targets = Pacer(campaign, forecast), []
+    for tick in range(forecast.ticks):
+        pacer.observe(state(tick, 0.0, campaign.budget))
+        targets.append(pacer.target)
+    assert targets[-1] == pytest.approx(campaign.budget)
+    assert pacer.target_at(state(forecast.ticks, 0.0, campaign.budget)) == 0
+
+
+def test_without_money_it_waits(campaign: Campaign, forecast: Forecast) -> None:
+    pacer = Pacer(campaign, forecast)
+    pacer.observe(state(0, 0.0, campaign.budget))
+    reached = pacer.observe(state(1, campaign.budget, campaign.budget))
+    assert pacer.target == 0
+    assert {pacer.observe(state(tick, campaign.budget, campaign.budget)) for tick in range(2, 13)} == {reached}
+
+
+def test_without_gain_it_is_constant(campaign: Campaign, forecast: Forecast) -> None:
+    pacer = Pacer(campaign, forecast, gain=0.0)
+    assert {pacer.observe(state(tick, 0.0, campaign.budget)) for tick in range(12)} == {pacer.start}
+
+
+def test_an_even_day_is_spent_evenly(smooth_day: Callable[..., Day]) -> None:
+    day = smooth_day(0, rows=24_000, ticks=24)
+    forecast = Forecast.of([smooth_day(seed, rows=24_000, ticks=24) for seed in (1, 2)])
+    campaign = Campaign(0.2 * forecast.full_cost, 24, forecast.full_cost)
+    pacer, episode = Pacer(campaign, forecast), Episode(day, campaign)
+    while not episode.over:
+        episode.bid_multipliers(np.array([pacer.observe(episode.state())]))
+    share = np.cumsum(episode.result().table[:, 1]) / MICROS / campaign.budget
+    np.testing.assert_allclose(share, np.arange(1, 25) / 24, atol=0.03)
+    assert share[-1] > 0.98
+
+
+def test_it_corrects_a_forecast_that_is_off(smooth_day: Callable[..., Day]) -> None:
+    day = smooth_day(0, rows=24_000, ticks=48)
+    dear = replace(day, hidden=replace(day.hidden, price=day.hidden.price * 2))
+    forecast = Forecast.of([day])
+    campaign = Campaign(0.2 * forecast.full_cost, 48, forecast.full_cost)
+    pacer, episode = Pacer(campaign, forecast), Episode(dear, campaign)
+    while not episode.over:
+        episode.bid_multipliers(np.array([pacer.observe(episode.state())]))
+    assert episode.left < 0.05 * campaign.budget * MICROS
+    assert pacer.multiplier > 1.2 * pacer.start
