@@ -1,6 +1,7 @@
 """The incremental ratio controller: step the log multiplier towards the planned spend.
 
-The rule is envs/controller.Pacer, the same object that learned policies act on: their zero action is this.
+The rule is envs/controller.Controller, the same object that learned policies act on: in Pacing their zero action is
+this.
 """
 
 from __future__ import annotations
@@ -8,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-import numpy as np
-
 from bidpilot.agents.base import MultiplierPolicy
-from bidpilot.envs.controller import GAIN, Pacer
+from bidpilot.envs.controller import GAIN, Controller
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from bidpilot.agents.base import Past
     from bidpilot.ctr.types import FloatArray
     from bidpilot.envs.types import Campaign, CampaignState
@@ -41,14 +42,14 @@ class Incremental(MultiplierPolicy):
     def __init__(self, config: Config, past: Past) -> None:
         """Keep the forecast; the controller starts anew in every episode."""
         self.config, self.forecast = config, past.forecast
-        self._pacer: Pacer | None = None
+        self._controller: Controller | None = None
 
     def reset(self, campaign: Campaign, rng: np.random.Generator) -> None:  # noqa: ARG002 - no randomness here
         """Start a new controller."""
-        self._pacer = Pacer(campaign, self.forecast, self.config.gain)
+        self._controller = Controller(campaign, self.forecast, gain=self.config.gain)
 
     def multipliers(self, state: CampaignState) -> FloatArray:
         """Return the multiplier (1,)."""
-        if self._pacer is None:
+        if self._controller is None:
             raise RuntimeError("reset the policy before its first tick")
-        return np.array([self._pacer.observe(state)])
+        return self._controller.observe(state)

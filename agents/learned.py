@@ -82,7 +82,7 @@ class LearnedPolicy(MultiplierPolicy):
             raise InputError(
                 f"the policy was trained on {self.forecast.ticks} ticks, the campaign has {campaign.horizon}"
             )
-        self._residual = Residual(campaign, self.forecast, self.groups, self.scenario.reach, self.scenario.gain)
+        self._residual = Residual(campaign, self.forecast, self.groups, self.scenario)
 
     def multipliers(self, state: CampaignState) -> FloatArray:
         """Return the multipliers (groups,) of the coming tick."""

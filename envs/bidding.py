@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bidpilot.ctr.errors import InputError
+from bidpilot.envs.controller import Controller
 from bidpilot.envs.episode import Episode
 from bidpilot.envs.hindsight import best_value
 from bidpilot.envs.market import MiscalibratedMarket
@@ -83,7 +84,7 @@ class BiddingEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         self.episode = Episode(day, campaign, self.groups)
         self._best = max(float(best_value(day, np.array([campaign.budget]))[0]), 1e-9)
         self._controller = self._controller_alone(day, campaign)
-        self._residual = self._pilot(campaign, self.groups)
+        self._residual = Residual(campaign, self.forecast, self.groups, self.scenario)
         self._observation = self._residual.observe(self.episode.state())
 
     def _controller_alone(self, day: Day, campaign: Campaign) -> FloatArray:
@@ -91,15 +92,14 @@ class BiddingEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         earned = np.zeros(day.ticks)
         if "controller" not in self._terms:
             return earned
-        episode, pilot = Episode(day, campaign), self._pilot(campaign, 1)
+        scenario = self.scenario
+        groups = 1 if scenario.prior is None else self.groups
+        episode = Episode(day, campaign, groups)
+        controller = Controller(campaign, self.forecast, groups, scenario.gain, scenario.prior)
         while not episode.over:
             tick = episode.tick
-            multiplier = np.array([pilot.pacer.observe(episode.state())])
-            earned[tick] = episode.bid_multipliers(multiplier).table[0, EXPECTED]
+            earned[tick] = episode.bid_multipliers(controller.observe(episode.state())).table[:, EXPECTED].sum()
         return earned
-
-    def _pilot(self, campaign: Campaign, groups: int) -> Residual:
-        return Residual(campaign, self.forecast, groups, self.scenario.reach, self.scenario.gain)
 
     def _info(self, terms: dict[str, float]) -> dict[str, Any]:
         """Return the draws of the episode and the reward's terms."""

@@ -1,8 +1,9 @@
-"""The feedback controller that every learned policy stands on: the incremental ratio rule.
+"""The feedback controller that every learned policy stands on.
 
-log multiplier += gain * clip(1 - spend / target, -1, 1), with the target re-planned on the remaining budget
-(handbook name: incremental; AuctionNet's PID is a coarse relative). It lives here because the environments'
-actions are residuals on it; agents/incremental wraps it as a policy.
+The incremental ratio rule paces: log multiplier += gain * clip(1 - spend / target, -1, 1), with the target re-planned
+on the remaining budget. Recalibration corrects each group's predictions by the clicks so far: x (clicks + k) /
+(predicted clicks + k), the posterior mean of a Gamma(k, k) prior on the ratio of two Poisson counts. Both live here
+because the environments' actions are residuals on them; agents/incremental and agents/recalibrate are the policies.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from bidpilot.ctr.types import FloatArray
     from bidpilot.envs.forecast import Forecast
     from bidpilot.envs.types import Campaign, CampaignState
 
@@ -49,3 +51,25 @@ class Pacer:
         self._spent = state.spent
         self.target = self.target_at(state)
         return self.multiplier
+
+
+class Controller:
+    """Pacing for all groups and, with a prior, recalibration of each.
+
+    groups: number of multipliers. prior: clicks' worth of trust in the predictions; None: no recalibration.
+    """
+
+    def __init__(
+        self, campaign: Campaign, forecast: Forecast, groups: int = 1, gain: float = GAIN, prior: float | None = None
+    ) -> None:
+        """Start an episode."""
+        self.pacer = Pacer(campaign, forecast, gain)
+        self.groups, self.prior = groups, prior
+
+    def observe(self, state: CampaignState) -> FloatArray:
+        """Take in the last tick and return the multipliers (groups,) for the coming one."""
+        common = np.full(self.groups, self.pacer.observe(state))
+        if self.prior is None:
+            return common
+        total = state.total
+        return common * (total.clicks + self.prior) / (total.predicted_clicks + self.prior)

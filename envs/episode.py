@@ -18,14 +18,16 @@ if TYPE_CHECKING:
 class Episode:
     """Plays a campaign tick by tick and keeps its books; every tick goes through simulator.play.
 
-    groups: rows of feedback, 1 or the number of segments. Raises InputError when the day's ticks are not
-    the campaign's horizon.
+    groups: rows of feedback, 1 or the number of segments. Raises InputError when it is neither, or when the day's
+    ticks are not the campaign's horizon.
     """
 
     def __init__(self, day: Day, campaign: Campaign, groups: int = 1) -> None:
         """Open the books."""
         if day.ticks != campaign.horizon:
             raise InputError(f"the campaign runs {campaign.horizon} ticks, the day has {day.ticks}")
+        if groups not in {1, day.segments}:
+            raise InputError(f"bids come in 1 group or one per segment: the day has {day.segments}, not {groups}")
         self.day, self.campaign, self.groups = day, campaign, groups
         self.tick = 0
         self.left = int(whole_micros(campaign.budget))

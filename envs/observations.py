@@ -111,7 +111,7 @@ FEATURES = (
         "log",
         -3,
         3,
-        "controller's multiplier against the forecast's",
+        "controller's pacing multiplier against the forecast's",
         lambda s: float(_log_ratio(s.pacer.multiplier, s.pacer.start)),
     ),
     Feature("price_level", "log", -2, 2, "cost per predicted worth so far against the forecast's", _price_level),

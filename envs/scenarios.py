@@ -9,7 +9,9 @@ import gymnasium as gym
 import numpy as np
 
 from bidpilot.ctr.errors import InputError, unknown
+from bidpilot.envs.auctions import pricing_rule
 from bidpilot.envs.controller import GAIN
+from bidpilot.envs.rewards import reward_term
 
 if TYPE_CHECKING:
     from bidpilot.envs.bidding import BiddingEnv
@@ -26,10 +28,10 @@ class Scenario:
 
     environment: "pacing" or "targeting". auction: pricing rule. scarcity: range of budget / cost of winning
     everything, drawn log-uniformly. reach: the action 1 multiplies the controller's bid by exp(reach).
-    gain: the controller's. reward: names of the terms. miscalibration: log-sd of a factor by which each
-    segment's click rate is misjudged, new every episode.
+    gain, prior: the controller's, see Controller. reward: names of the terms. miscalibration: log-sd of a factor by
+    which each segment's click rate is misjudged, new every episode.
 
-    Raises InputError for an unknown environment, an empty range or a reach not above 0.
+    Raises InputError for an unknown environment, auction or reward term, an empty range or a reach not above 0.
     """
 
     environment: Literal["pacing", "targeting"] = "pacing"
@@ -37,6 +39,7 @@ class Scenario:
     scarcity: tuple[float, float] = (1 / 64, 3 / 4)
     reach: float = 0.7
     gain: float = GAIN
+    prior: float | None = None
     reward: tuple[str, ...] = ("value", "controller")
     miscalibration: float = 0.0
 
@@ -44,15 +47,20 @@ class Scenario:
         """Check the figures."""
         if self.environment not in {"pacing", "targeting"}:
             raise unknown("environment", self.environment, ["pacing", "targeting"])
+        pricing_rule(self.auction)
+        for name in self.reward:
+            reward_term(name)
         if not 0 < self.scarcity[0] <= self.scarcity[1]:
             raise InputError(f"scarcity must be a range of numbers above 0; got {self.scarcity}")
-        if not (self.reach > 0 and self.gain >= 0 and self.miscalibration >= 0):
-            raise InputError(f"reach must be above 0, gain and miscalibration at least 0; got {self}")
+        if not (
+            self.reach > 0 and self.gain >= 0 and self.miscalibration >= 0 and (self.prior is None or self.prior > 0)
+        ):
+            raise InputError(f"reach and prior must be above 0, gain and miscalibration at least 0; got {self}")
 
 
 SCENARIOS: dict[str, Scenario] = {
     "bidpilot/Pacing-v0": Scenario(),
-    "bidpilot/Targeting-v0": Scenario("targeting", reach=1.0, miscalibration=0.3),
+    "bidpilot/Targeting-v0": Scenario("targeting", reach=0.7, prior=20.0, miscalibration=0.3),
 }
 
 

@@ -22,7 +22,8 @@ class Targeting(BiddingEnv):  # noqa: D101 - it has one, with the table of FEATU
     something to learn beyond pacing.
 
     ## Action Space
-    Box(-1, 1, (segments,)): log(multiplier_s) = log(controller's) + reach x action_s.
+    Box(-1, 1, (segments,)): log(multiplier_s) = log(controller's multiplier_s) + reach x action_s. The controller
+    paces, and corrects each segment's predictions by the clicks so far; 0 is the controller itself.
 
     ## Observation Space
     Entries marked "one per bid group" come once per segment.

@@ -15,6 +15,7 @@ import numpy as np
 
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.types import MICROS, UNWINNABLE, BoolArray, FloatArray, IntArray
+from bidpilot.envs.auctions import pricing_rule
 
 if TYPE_CHECKING:
     from bidpilot.envs.ladder import Ladder
@@ -265,7 +266,8 @@ class Campaign:
 
     budget: currency per episode. horizon: ticks. full_cost: currency, what winning everything in an
     episode is expected to cost (the advertiser's forecast; it sets how scarce the budget is).
-    auction: name of the pricing rule. Raises InputError for a budget, horizon or cost not above 0, or not finite.
+    auction: name of the pricing rule. Raises InputError for a budget, horizon or cost not above 0 or not finite, or
+    an unknown auction.
     """
 
     budget: float
@@ -278,6 +280,7 @@ class Campaign:
         for name in ("budget", "horizon", "full_cost"):
             if not 0 < getattr(self, name) < EXACT / MICROS:
                 raise InputError(f"{name} must be above 0 and below 4.5e9; got {getattr(self, name)}")
+        pricing_rule(self.auction)
 
     @property
     def scarcity(self) -> float:

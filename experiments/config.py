@@ -36,7 +36,7 @@ class _Frozen(BaseModel):
 class ModelSettings(_Frozen):
     """The response model; epochs at most so many.
 
-    kind: auto takes the log's own predictions if it has any and no features, else deepfm.
+    kind: auto takes the log's own predictions if it has any and no features, else the better of logistic and deepfm.
     """
 
     kind: Literal["auto", "logistic", "deepfm", "logged"] = "auto"

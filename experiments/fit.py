@@ -14,7 +14,7 @@ from bidpilot.ctr.files import write_atomically
 from bidpilot.ctr.metrics import reliability
 from bidpilot.ctr.prices import HourlyPrices
 from bidpilot.ctr.quarantine import write_quarantine
-from bidpilot.ctr.response import FittedResponse, ResponseConfig, evaluate_response, fit_response
+from bidpilot.ctr.response import FitReport, FittedResponse, ResponseConfig, evaluate_response, fit_response
 from bidpilot.ctr.types import MICROS, Response
 from bidpilot.envs.beliefs import Beliefs, Segments, ValueGroups
 from bidpilot.envs.goal import Goal
@@ -34,9 +34,7 @@ def fit(run: Run, source: Source | None = None) -> pd.DataFrame:
     """Fit the models of a run, save them under its folder, and return the quality table (also fit.csv)."""
     settings = run.settings
     source = source or load_source(settings)
-    rng = stream(settings.seed, "fit")
-    config = ResponseConfig(model=model_kind(settings, source.log), epochs=settings.model.epochs)
-    response, report = fit_response(source.train, config, rng)
+    response, report = fit_best(settings, source.train, stream(settings.seed, "fit"))
     run.begin()
     if len(source.quarantine):
         write_quarantine(source.quarantine, run.folder / "quarantine.csv")
@@ -47,15 +45,30 @@ def fit(run: Run, source: Source | None = None) -> pd.DataFrame:
     run.write_table("fit.csv", quality)
     run.write_table("calibration.csv", calibration)
     facts = source.facts | {"train_rows": len(source.train), "held_out_rows": len(source.held_out)}
-    run.note(log=facts, model=config.model, model_notes=list(report.notes))
+    run.note(log=facts, model=report.events[0].model, model_notes=list(report.notes))
     return quality
 
 
-def model_kind(settings: Settings, log: AuctionLog) -> str:
-    """Return the response model to fit: auto is the log's own predictions where it has no features to learn from."""
+def fit_best(settings: Settings, train: AuctionLog, rng: np.random.Generator) -> tuple[FittedResponse, FitReport]:
+    """Fit the settings' response model; auto fits each that suits the log and keeps the best.
+
+    Best by log loss on the last part of the training rows, which no model was fitted on.
+    """
+    kinds, epochs = candidate_models(settings, train), settings.model.epochs
+    streams = rng.spawn(len(kinds))
+    fits = [
+        fit_response(train, ResponseConfig(model=kind, epochs=epochs), stream)
+        for kind, stream in zip(kinds, streams, strict=True)
+    ]
+    return min(fits, key=lambda fitted: min(fitted[1].events[0].curve.valid, default=0.0))
+
+
+def candidate_models(settings: Settings, log: AuctionLog) -> tuple[str, ...]:
+    """Return the response models to fit: auto takes the log's own predictions where it has no features to learn from."""
     if settings.model.kind != "auto":
-        return settings.model.kind
-    return "logged" if "pctr" in log and not (log.categorical or log.numeric) else "deepfm"
+        return (settings.model.kind,)
+    features = log.categorical or log.numeric
+    return ("logged",) if "pctr" in log and not features else ("logistic", "deepfm")
 
 
 def load_beliefs(run: Run) -> Beliefs:

@@ -10,16 +10,15 @@ import numpy as np
 from bidpilot.agents.base import Past
 from bidpilot.ctr.types import MICROS
 from bidpilot.envs.forecast import Forecast
-from bidpilot.envs.market import SimulatedMarket, SyntheticMarket, draw_days
+from bidpilot.envs.market import MiscalibratedMarket, SimulatedMarket, SyntheticMarket, draw_days
 from bidpilot.envs.replay import coverage, replay_days
+from bidpilot.envs.scenarios import find_scenario
 from bidpilot.experiments.fit import load_beliefs
 from bidpilot.experiments.source import LOGGED_DAYS
 from bidpilot.experiments.streams import stream
 
 if TYPE_CHECKING:
-    from bidpilot.envs.beliefs import Beliefs
     from bidpilot.envs.types import Day
-    from bidpilot.experiments.config import Settings
     from bidpilot.experiments.run import Run
     from bidpilot.experiments.source import Source
 
@@ -28,7 +27,8 @@ if TYPE_CHECKING:
 class Arena:
     """Days by role; none of them has seen the held-out part of the log.
 
-    past: simulated days to train on, with their forecast. validate, tune: simulated days of their own streams.
+    past: simulated days to train on, with their forecast. validate, tune: simulated days of their own streams, as
+    misjudged by the bidder as the scenario has it.
     """
 
     past: Past
@@ -45,22 +45,12 @@ def prepare(run: Run, source: Source) -> Arena:
     """Simulate the days that learners and tuning may see, from the training part of the log."""
     settings = run.settings
     beliefs = load_beliefs(run)
-    market = simulated_market(source, beliefs, settings)
-    days = {
-        role: draw_days(market, count, stream(settings.seed, role))
-        for role, count in (
-            ("train", settings.days.train),
-            ("validate", settings.days.validate_),
-            ("tune", settings.days.tune),
-        )
-    }
-    past = Past(days["train"], Forecast.of(days["train"], settings.auction))
-    return Arena(past, days["validate"], days["tune"])
-
-
-def simulated_market(source: Source, beliefs: Beliefs, settings: Settings) -> SimulatedMarket:
-    """Return the market of the training rows, of the settings' size."""
-    return SimulatedMarket.of(source.train, beliefs, size=settings.days.opportunities)
+    market = SimulatedMarket.of(source.train, beliefs, size=settings.days.opportunities)
+    misjudged = MiscalibratedMarket(market, find_scenario(settings.scenario).miscalibration)
+    days = draw_days(market, settings.days.train, stream(settings.seed, "train"))
+    validate = draw_days(misjudged, settings.days.validate_, stream(settings.seed, "validate"))
+    tune = draw_days(misjudged, settings.days.tune, stream(settings.seed, "tune"))
+    return Arena(Past(days, Forecast.of(days, settings.auction)), validate, tune)
 
 
 def evaluation_days(run: Run, source: Source) -> tuple[Day, ...]:

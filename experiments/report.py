@@ -117,7 +117,7 @@ def _frontiers(run: Run, styles: dict[str, Look]) -> Iterator[Exhibit]:
         "r_over_rstar": (
             "Share of the best possible value",
             "R/R* [%]",
-            f"R* is what the best single bid multiplier would have earned, chosen in hindsight. {bands}",
+            f"R* is the most expected worth that the budget could have bought, knowing every price beforehand. {bands}",
         ),
         "roi": ("Return on investment", "ROI [%]", f"(Value - spend) / spend. {bands}"),
         "value": (

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from safetensors.numpy import load_file, save
 
-from bidpilot.agents import incremental
+from bidpilot.agents import incremental, recalibrate
 from bidpilot.agents.bundle import policy_settings, policy_tensors, restore_policy
 from bidpilot.agents.learned import Actor, Floats, LearnedPolicy
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.files import write_atomically
-from bidpilot.envs.market import MiscalibratedMarket
+from bidpilot.envs.observations import bounds
 from bidpilot.envs.replay import ReplayMarket
 from bidpilot.envs.scenarios import Scenario, find_scenario, make
 from bidpilot.experiments.prepare import Arena, prepare
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bidpilot.ctr.types import FloatArray
-    from bidpilot.envs.types import Day
     from bidpilot.experiments.config import Settings
     from bidpilot.experiments.run import Run
 
@@ -52,7 +51,7 @@ def train(run: Run, source: Source | None = None) -> pd.DataFrame:
         evaluations=learner.evaluations,
     )
     seed = int(stream(settings.seed, "learner").integers(2**31))
-    score = _validator(arena, scenario, settings)
+    score = _validator(arena, settings)
     trained = sb3.train(
         config,
         lambda: make(scenario, market, forecast),
@@ -62,7 +61,7 @@ def train(run: Run, source: Source | None = None) -> pd.DataFrame:
     )
     policy = LearnedPolicy(trained.actor, scenario, forecast)
     _save(run, policy, trained.observations, trained.actions)
-    reference = score(_zero_action(policy)).mean()
+    reference = score(silent_policy(scenario, arena)).mean()
     curve = trained.curve.assign(reference=reference)
     run.write_table("learning.csv", curve)
     run.note(learner=asdict(config), scenario=settings.scenario)
@@ -72,16 +71,27 @@ def train(run: Run, source: Source | None = None) -> pd.DataFrame:
 def scenario_of(settings: Settings, arena: Arena) -> Scenario:
     """Return the settings' scenario with their auction, standing on a controller tuned like any baseline.
 
-    The gain is the one with the highest mean R / R* on the tuning days over the run's budgets.
+    Gain and prior are those with the highest mean R / R* on the tuning days over the run's budgets.
     """
     campaigns = [campaign_for(arena.tune, share, settings.auction) for share in settings.budgets]
+    scenario = replace(find_scenario(settings.scenario), auction=settings.auction)
+    paced = [replace(scenario, gain=config.gain) for config in incremental.Config.candidates()]
+    corrected = [replace(scenario, gain=c.gain, prior=c.prior) for c in recalibrate.Config.candidates()]
 
-    def score(config: incremental.Config) -> float:
-        policy = config.build(arena.past)
+    def score(candidate: Scenario) -> float:
+        policy = silent_policy(candidate, arena)
         return float(np.mean([scores(policy, arena.tune, campaign, 0).mean() for campaign in campaigns]))
 
-    gain = max(incremental.Config.candidates(), key=score).gain
-    return replace(find_scenario(settings.scenario), auction=settings.auction, gain=gain)
+    return max(paced if scenario.prior is None else corrected, key=score)
+
+
+def silent_policy(scenario: Scenario, arena: Arena) -> LearnedPolicy:
+    """Return the policy whose action is always zero: the scenario's controller."""
+    groups = 1 if scenario.environment == "pacing" else arena.segments
+    size = len(bounds(groups)[0])
+    weights, biases = np.zeros((groups, size), np.float32), np.zeros(groups, np.float32)
+    actor = Actor(np.zeros(size), np.ones(size), (weights,), (biases,))
+    return LearnedPolicy(actor, scenario, arena.past.forecast)
 
 
 def load_trained(run: Run) -> tuple[LearnedPolicy, Floats, Floats]:
@@ -94,26 +104,14 @@ def load_trained(run: Run) -> tuple[LearnedPolicy, Floats, Floats]:
     return policy, probes["observations"], probes["actions"]
 
 
-def _validator(arena: Arena, scenario: Scenario, settings: Settings) -> Callable[[LearnedPolicy], FloatArray]:
+def _validator(arena: Arena, settings: Settings) -> Callable[[LearnedPolicy], FloatArray]:
     """Return the validation: policy -> mean R / R* over the run's budgets, for each validation day."""
-    days = _as_misjudged(arena.validate, scenario, stream(settings.seed, "validate"))
+    campaigns = [campaign_for(arena.validate, share, settings.auction) for share in settings.budgets]
 
     def score(policy: LearnedPolicy) -> FloatArray:
-        campaigns = [campaign_for(days, share, settings.auction) for share in settings.budgets]
-        return np.asarray(np.mean([scores(policy, days, campaign, 0) for campaign in campaigns], axis=0))
+        return np.asarray(np.mean([scores(policy, arena.validate, campaign, 0) for campaign in campaigns], axis=0))
 
     return score
-
-
-def _as_misjudged(days: tuple[Day, ...], scenario: Scenario, rng: np.random.Generator) -> tuple[Day, ...]:
-    """Return the days as the scenario's bidder sees them."""
-    if not scenario.miscalibration:
-        return days
-    streams = rng.spawn(len(days))
-    return tuple(
-        MiscalibratedMarket(ReplayMarket((day,)), scenario.miscalibration).day(r)
-        for day, r in zip(days, streams, strict=True)
-    )
 
 
 def _observations(actor: Actor, scenario: Scenario, arena: Arena, seed: int) -> Floats:
@@ -127,21 +125,6 @@ def _observations(actor: Actor, scenario: Scenario, arena: Arena, seed: int) -> 
         if over:
             observation, _ = env.reset()
     return np.array(met[::3], dtype=np.float32)
-
-
-def _zero_action(policy: LearnedPolicy) -> LearnedPolicy:
-    """Return the controller that the policy acts on: the same policy with a silent network."""
-    actor = policy.actor
-    silent = Actor(
-        actor.mean,
-        actor.scale,
-        (*actor.weights[:-1], np.zeros_like(actor.weights[-1])),
-        (*actor.biases[:-1], np.zeros_like(actor.biases[-1])),
-        actor.activation,
-        actor.head,
-        actor.clip,
-    )
-    return LearnedPolicy(silent, policy.scenario, policy.forecast)
 
 
 def _save(run: Run, policy: LearnedPolicy, observations: Floats, actions: Floats) -> None:

@@ -1,7 +1,6 @@
 """The incremental controller, step by step."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -72,13 +71,15 @@ def test_an_even_day_is_spent_evenly(smooth_day: Callable[..., Day]) -> None:
     assert share[-1] > 0.98
 
 
-def test_it_corrects_a_forecast_that_is_off(smooth_day: Callable[..., Day]) -> None:
-    day = smooth_day(0, rows=24_000, ticks=48)
-    dear = replace(day, hidden=replace(day.hidden, price=day.hidden.price * 2))
-    forecast = Forecast.of([day])
+@pytest.mark.parametrize(("gain", "spent_by_noon"), [(0.0, 0.95), (GAIN, 0.54)])
+def test_it_corrects_a_forecast_of_half_the_traffic(
+    smooth_day: Callable[..., Day], gain: float, spent_by_noon: float
+) -> None:
+    day, forecast = smooth_day(0, rows=24_000, ticks=48), Forecast.of([smooth_day(1, rows=12_000, ticks=48)])
     campaign = Campaign(0.2 * forecast.full_cost, 48, forecast.full_cost)
-    pacer, episode = Pacer(campaign, forecast), Episode(dear, campaign)
+    pacer, episode = Pacer(campaign, forecast, gain), Episode(day, campaign)
     while not episode.over:
         episode.bid_multipliers(np.array([pacer.observe(episode.state())]))
-    assert episode.left < 0.05 * campaign.budget * MICROS
-    assert pacer.multiplier > 1.2 * pacer.start
+    share = np.cumsum(episode.result().table[:, 1]) / MICROS / campaign.budget
+    assert share[23] == pytest.approx(spent_by_noon, abs=0.05)
+    assert share[-1] > 0.97

@@ -141,6 +141,11 @@ def test_a_campaign_needs_figures_above_0(field: str, value: float) -> None:
     assert Campaign(1.0, 4, 8.0).scarcity == 0.125
 
 
+def test_a_campaign_needs_an_auction_that_exists() -> None:
+    with pytest.raises(InputError, match="unknown auction 'third_price'; known: first_price, second_price"):
+        Campaign(1.0, 4, 8.0, "third_price")
+
+
 def test_a_result_sums_its_columns() -> None:
     table = np.arange(16.0).reshape(2, 8)
     result = EpisodeResult(Campaign(1.0, 2, 1.0), np.array([1, 1]), table, "")

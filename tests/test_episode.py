@@ -76,6 +76,11 @@ def test_a_day_of_another_length_is_refused(smooth_day: Callable[..., Day]) -> N
         Episode(smooth_day(0), Campaign(1.0, 5, 1.0))
 
 
+def test_groups_are_one_or_the_segments(smooth_day: Callable[..., Day]) -> None:
+    with pytest.raises(InputError, match="the day has 3, not 2"):
+        Episode(smooth_day(0), Campaign(1.0, 4, 1.0), groups=2)
+
+
 def test_bids_per_impression_need_books_of_one_group(smooth_day: Callable[..., Day]) -> None:
     episode = Episode(smooth_day(0), Campaign(1.0, 4, 1.0), groups=3)
     with pytest.raises(InputError, match="the books have 3 groups"):

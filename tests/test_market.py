@@ -17,7 +17,7 @@ from bidpilot.envs.timeline import Timeline
 from bidpilot.envs.types import Day
 
 DAILY = Timeline(0.0, SECONDS_PER_DAY / 24, 24)
-CALM = {"level": 0.0, "drift": 0.0, "shortfall": 0.0}
+CALM = {"level": 0.0, "drift": 0.0, "shortfall": 0.0, "surge": 0.0}
 
 
 @pytest.fixture(scope="module")
@@ -81,21 +81,25 @@ def test_segments_are_as_common_as_in_the_log(simulated: SimulatedMarket) -> Non
 
 
 def test_episodes_differ_in_level_and_volume_as_set(simulated: SimulatedMarket) -> None:
-    wide = replace(simulated, size=500.0, level=0.3, drift=0.0, shortfall=0.4)
+    wide = replace(simulated, size=500.0, level=0.3, drift=0.0, shortfall=0.4, surge=0.0)
     days = draw_days(wide, 300, np.random.default_rng(0))
     ratio = [np.log(day.hidden.price / (1000 * (simulated.beliefs.groups(day.seen.value) + 1))).mean() for day in days]
     assert np.std(ratio) == pytest.approx(0.3, rel=0.15)
     assert np.std(np.log([len(day) for day in days])) == pytest.approx(0.4, rel=0.15)
 
 
-def test_prices_drift_within_an_episode(simulated: SimulatedMarket) -> None:
-    days = draw_days(replace(simulated, size=500.0, level=0.0, drift=0.5), 200, np.random.default_rng(0))
-    spread = []
-    for hour in (0, 23):
-        late = [day.hidden.price[day.seen.tick == hour].astype(float) for day in days]
-        spread.append(np.std([np.median(np.log(price)) for price in late if price.size]))
-    assert spread[1] == pytest.approx(0.5, rel=0.4)
-    assert spread[0] < spread[1]
+def test_prices_and_volume_wander_within_an_episode(simulated: SimulatedMarket) -> None:
+    wild = replace(simulated, level=0.0, drift=0.5, shortfall=0.0, surge=0.6)
+    level, volume = [], []
+    for day in draw_days(wild, 200, np.random.default_rng(0)):
+        group = simulated.beliefs.groups(day.seen.value)
+        scale = np.log(day.hidden.price / (1000 * (group + 1) + day.seen.tick))
+        level.append([np.median(scale[day.seen.tick == tick]) for tick in (0, 23)])
+        volume.append(np.log(day.offered.sum(axis=1)[[0, 23]]))
+    for found, asked in ((level, 0.5), (volume, 0.6)):
+        first, last = np.std(found, axis=0)
+        assert last == pytest.approx(asked, rel=0.2)
+        assert first < 0.4 * last
 
 
 def test_what_no_bid_reaches_stays_out_of_reach(log: AuctionLog, believe: Callable[..., Beliefs]) -> None:
@@ -195,13 +199,11 @@ def test_misjudging_changes_only_what_is_seen() -> None:
     assert best_value(plain, budget) == best_value(wrong, budget)
 
 
-def test_the_factor_is_one_on_average_and_spread_as_set() -> None:
-    market, factors = MiscalibratedMarket(exchange_market(), 0.3), []
-    for number in range(100):
-        day = market.day(np.random.default_rng(number))
-        factors.extend(
-            day.seen.value[day.seen.segment == s][0] / day.hidden.expected[day.seen.segment == s][0] for s in range(8)
-        )
+def test_the_factor_is_one_on_average_and_spread_as_set(market: Market) -> None:
+    factors: list[float] = []
+    for day in draw_days(MiscalibratedMarket(market, 0.3), 100, np.random.default_rng(0)):
+        first = [int(np.argmax(day.seen.segment == segment)) for segment in range(8)]
+        factors.extend(day.seen.value[first] / day.hidden.expected[first])
     assert np.mean(factors) == pytest.approx(1, abs=4 * 0.31 / np.sqrt(800))
     assert np.std(np.log(factors)) == pytest.approx(0.3, rel=0.1)
 

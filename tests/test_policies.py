@@ -66,14 +66,18 @@ def without(day: Day, ticks: tuple[int, ...]) -> Day:
 
 
 def decisions(policy: BiddingPolicy, day: Day, campaign: Campaign) -> list[FloatArray]:
-    """Return the bids of every tick, played as amounts."""
+    """Return the bids of every tick, or its multipliers where the policy has them."""
     policy.reset(campaign, np.random.default_rng(5))
-    episode = Episode(day, campaign)
-    bids = []
+    episode = Episode(day, campaign, policy.groups)
+    made = []
     while not episode.over:
-        bids.append(policy.bid(episode.state(), seen_at(day, episode.tick)))
-        episode.bid_amounts(bids[-1])
-    return bids
+        if isinstance(policy, MultiplierPolicy):
+            made.append(policy.multipliers(episode.state()))
+            episode.bid_multipliers(made[-1])
+        else:
+            made.append(policy.bid(episode.state(), seen_at(day, episode.tick)))
+            episode.bid_amounts(made[-1])
+    return made
 
 
 def everywhere(test: Callable[..., None]) -> Callable[..., None]:
@@ -113,8 +117,12 @@ def test_bids_are_finite_and_not_negative_also_in_ticks_without_offers(
     name: str, share: float, auction: str, days: tuple[Day, ...], pasts: dict[str, Past]
 ) -> None:
     past, day = pasts[auction], without(days[3], (0, 1, 7, 8, 9, TICKS - 1))
-    bids = decisions(build(name, past, day), day, campaign_of(past, share, auction))
-    assert [len(part) for part in bids] == day.offered.sum(axis=1).tolist()
+    policy = build(name, past, day)
+    bids = decisions(policy, day, campaign_of(past, share, auction))
+    one_each = day.offered.sum(axis=1).tolist()
+    assert [len(part) for part in bids] == (
+        [policy.groups] * TICKS if isinstance(policy, MultiplierPolicy) else one_each
+    )
     assert all(np.isfinite(part).all() and (part >= 0).all() for part in bids)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
@@ -15,6 +17,9 @@ from bidpilot.envs.scenarios import default_market
 from bidpilot.envs.simulator import seen_at
 from bidpilot.envs.types import Campaign
 
+if TYPE_CHECKING:
+    from bidpilot.ctr.types import FloatArray
+
 TICKS = 12
 
 
@@ -24,7 +29,7 @@ def past() -> Past:
     return Past(days, Forecast.of(days))
 
 
-def bids(past: Past, seed: int, factor: float = 1.0) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def bids(past: Past, seed: int, factor: float = 1.0) -> FloatArray:
     """Return the bids of a day's first ticks, one after the other."""
     policy, day = Config(factor).build(past), past.days[0]
     campaign = Campaign(0.2 * past.forecast.full_cost, TICKS, past.forecast.full_cost)

@@ -27,6 +27,7 @@ class Config(NetworkConfig):
     """
 
     learning_rate: float = 0.003
+    patience: int = 8
     dimension: int = 16
     hidden: tuple[int, ...] = (64, 32)
     dropout: float = 0.2
@@ -50,8 +51,8 @@ class DeepFM(Network):
         self.bias = nn.Parameter(torch.tensor(math.log(rate / (1.0 - rate))))
         self.weight = nn.Parameter(torch.zeros(encoder.size, 1))
         self.slope = nn.Parameter(torch.zeros(encoder.numbers))
-        self.table = nn.Parameter(0.02 * torch.randn(encoder.size, k, generator=generator))
-        self.directions = nn.Parameter(0.02 * torch.randn(encoder.numbers, k, generator=generator))
+        self.table = nn.Parameter(0.05 * torch.randn(encoder.size, k, generator=generator))
+        self.directions = nn.Parameter(0.05 * torch.randn(encoder.numbers, k, generator=generator))
         widths = ((encoder.fields + encoder.numbers) * k, *config.hidden, 1)
         layers = [_linear(n_in, n_out, generator) for n_in, n_out in pairwise(widths)]
         nn.init.zeros_(layers[-1].weight)

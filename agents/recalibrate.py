@@ -1,0 +1,59 @@
+"""The incremental controller with predictions corrected per segment by the clicks that have come so far.
+
+The strongest simple rule where segments are misjudged: a learner that sets a multiplier per segment has to beat it. The
+rule is envs/controller.Controller with a prior; in Targeting a learned policy's zero action is this.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from bidpilot.agents.base import MultiplierPolicy
+from bidpilot.envs.controller import GAIN, Controller
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from bidpilot.agents.base import Past
+    from bidpilot.ctr.types import FloatArray
+    from bidpilot.envs.types import Campaign, CampaignState
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """prior: clicks' worth of trust in the predictions, k. gain: the controller's."""
+
+    prior: float = 20.0
+    gain: float = GAIN
+
+    def build(self, past: Past) -> Recalibrate:
+        """Build the policy."""
+        return Recalibrate(self, past)
+
+    @classmethod
+    def candidates(cls) -> tuple[Self, ...]:
+        """Return the settings that tuning tries, the default first."""
+        grid = [(k, g) for k in (7.0, 20.0, 60.0) for g in (0.07, 0.15, 0.3)]
+        return (cls(), *(cls(k, g) for k, g in grid if (k, g) != (cls().prior, cls().gain)))
+
+
+class Recalibrate(MultiplierPolicy):
+    """A multiplier per segment."""
+
+    def __init__(self, config: Config, past: Past) -> None:
+        """Keep the forecast; the controller starts anew in every episode."""
+        self.config, self.forecast = config, past.forecast
+        self.groups = past.days[0].segments
+        self._controller: Controller | None = None
+
+    def reset(self, campaign: Campaign, rng: np.random.Generator) -> None:  # noqa: ARG002 - no randomness here
+        """Start a new controller."""
+        config = self.config
+        self._controller = Controller(campaign, self.forecast, self.groups, config.gain, config.prior)
+
+    def multipliers(self, state: CampaignState) -> FloatArray:
+        """Return the multipliers (segments,)."""
+        if self._controller is None:
+            raise RuntimeError("reset the policy before its first tick")
+        return self._controller.observe(state)

@@ -1,0 +1,173 @@
+"""The network in NumPy and the policy on top of the controller: silent, it is the controller to the bit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bidpilot.agents import incremental
+from bidpilot.agents.base import Past
+from bidpilot.agents.learned import Actor, Floats, LearnedPolicy
+from bidpilot.agents.rollout import run_episode
+from bidpilot.ctr.errors import InputError
+from bidpilot.envs.forecast import Forecast
+from bidpilot.envs.market import draw_days
+from bidpilot.envs.observations import bounds, names
+from bidpilot.envs.scenarios import Scenario, default_market, make
+from bidpilot.envs.types import Campaign, Day
+
+if TYPE_CHECKING:
+    from typing import Literal
+
+TICKS = 24
+SEGMENTS = 8
+
+
+def network(groups: int, loud: float = 1.0, hidden: tuple[int, ...] = (8, 8), seed: int = 1) -> Actor:
+    """Return a random network whose last layer is multiplied by `loud`."""
+    rng = np.random.default_rng(seed)
+    width = len(names(groups))
+    sizes = (width, *hidden, groups)
+    weights = [rng.normal(0, 0.5, (b, a)).astype(np.float32) for a, b in pairwise(sizes)]
+    biases = [rng.normal(0, 0.5, b).astype(np.float32) for b in sizes[1:]]
+    weights[-1] *= np.float32(loud)
+    biases[-1] *= np.float32(loud)
+    return Actor(rng.normal(0, 0.3, width), rng.uniform(0.5, 3, width), tuple(weights), tuple(biases))
+
+
+@pytest.fixture(scope="module")
+def days() -> tuple[Day, ...]:
+    return draw_days(default_market(1_500, TICKS), 4, np.random.default_rng(3))
+
+
+@pytest.fixture(scope="module")
+def past(days: tuple[Day, ...]) -> Past:
+    return Past(days[:3], Forecast.of(days[:3]))
+
+
+@pytest.mark.parametrize("share", [0.02, 0.2, 2.0])
+@pytest.mark.parametrize("auction", ["second_price", "first_price"])
+@pytest.mark.parametrize("groups", [1, SEGMENTS])
+def test_a_silent_network_is_the_controller_to_the_bit(
+    groups: int, auction: str, share: float, days: tuple[Day, ...], past: Past
+) -> None:
+    campaign = Campaign(share * past.forecast.full_cost, TICKS, past.forecast.full_cost, auction)
+    scenario = Scenario(gain=0.2)
+    silent = LearnedPolicy(network(groups, loud=0.0), scenario, past.forecast)
+    controller = incremental.Config(scenario.gain).build(past)
+    one, two = (run_episode(p, days[3], campaign, np.random.default_rng(0)) for p in (silent, controller))
+    assert (one.table == two.table).all()
+
+
+@pytest.mark.parametrize("name", ["pacing", "targeting"])
+def test_the_environment_and_the_rollout_give_the_same_numbers(
+    name: Literal["pacing", "targeting"], days: tuple[Day, ...], past: Past
+) -> None:
+    scenario = Scenario(name)
+    env = make(scenario, default_market(1_500, TICKS), past.forecast)
+    actor = network(env.groups)
+    observation, info = env.reset(seed=0, options={"day": days[3], "scarcity": 0.15})
+    spend, rewards, over = [], 0.0, False
+    while not over:
+        observation, reward, over, _, info = env.step(actor(observation).astype(np.float32))
+        spend.append(info["spend"])
+        rewards += float(reward)
+    campaign = Campaign(0.15 * past.forecast.full_cost, TICKS, past.forecast.full_cost)
+    policy = LearnedPolicy(actor, scenario, past.forecast)
+    learned = run_episode(policy, days[3], campaign, np.random.default_rng(0))
+    controller = run_episode(incremental.Config().build(past), days[3], campaign, np.random.default_rng(0))
+    assert learned.table[:, 1].tolist() == pytest.approx(spend, rel=1e-3)
+    gain = (learned.total("expected") - controller.total("expected")) / info["best_value"]
+    assert rewards == pytest.approx(gain, abs=1e-4)
+
+
+def test_reset_forgets_the_last_episode(days: tuple[Day, ...], past: Past) -> None:
+    campaign = Campaign(0.1 * past.forecast.full_cost, TICKS, past.forecast.full_cost)
+    policy, fresh = (LearnedPolicy(network(1), Scenario(), past.forecast) for _ in range(2))
+    run_episode(policy, days[2], campaign, np.random.default_rng(0))
+    again, first = (run_episode(p, days[3], campaign, np.random.default_rng(0)) for p in (policy, fresh))
+    assert (again.table == first.table).all()
+
+
+@pytest.mark.parametrize("groups", [1, SEGMENTS])
+def test_the_unit_of_money_does_not_matter(groups: int, days: tuple[Day, ...], past: Past) -> None:
+    def play(factor: int) -> tuple[float, float]:
+        scaled = tuple(dearer(day, factor) for day in days)
+        forecast = Forecast.of(scaled[:3])
+        policy = LearnedPolicy(network(groups), Scenario(), forecast)
+        campaign = Campaign(0.25 * past.forecast.full_cost * factor, TICKS, past.forecast.full_cost * factor)
+        result = run_episode(policy, scaled[3], campaign, np.random.default_rng(0))
+        return result.total("wins"), result.total("spend") / factor
+
+    assert play(1024) == pytest.approx(play(1), abs=2)  # a budget has a last fraction of a micro-currency unit
+
+
+def dearer(day: Day, factor: int) -> Day:
+    """Return the day with all money multiplied."""
+    seen = replace(day.seen, value=day.seen.value * factor, reserve=day.seen.reserve * factor)
+    hidden = replace(
+        day.hidden,
+        price=day.hidden.price * factor,
+        revenue=day.hidden.revenue * factor,
+        expected=day.hidden.expected * factor,
+    )
+    return Day.build(seen, hidden, day.ticks, day.segments)
+
+
+def test_a_campaign_of_another_length_is_refused(past: Past) -> None:
+    policy = LearnedPolicy(network(1), Scenario(), past.forecast)
+    with pytest.raises(InputError, match="trained on 24 ticks, the campaign has 48"):
+        policy.reset(Campaign(1.0, 48, 2.0), np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+@pytest.mark.parametrize("head", ["clip", "tanh"])
+def test_the_network_computes_what_the_formula_says(
+    activation: Literal["tanh", "relu"], head: Literal["clip", "tanh"]
+) -> None:
+    actor = replace(network(2), activation=activation, head=head, clip=1.5)
+    observation = np.random.default_rng(0).normal(0, 2, len(actor.mean)).astype(np.float32)
+    x = np.clip((observation - actor.mean) * actor.scale, -1.5, 1.5)
+    for weight, bias in zip(actor.weights[:-1], actor.biases[:-1], strict=True):
+        x = weight.astype(np.float64) @ x + bias
+        x = np.tanh(x) if activation == "tanh" else np.maximum(x, 0.0)
+    x = actor.weights[-1].astype(np.float64) @ x + actor.biases[-1]
+    assert actor(observation) == pytest.approx(np.tanh(x) if head == "tanh" else np.clip(x, -1.0, 1.0), abs=1e-5)
+
+
+@given(st.integers(1, 40), st.sampled_from([1, SEGMENTS]), st.integers(0, 99))
+def test_a_batch_gives_what_single_calls_give(rows: int, groups: int, seed: int) -> None:
+    actor = network(groups)
+    low, high = bounds(groups)
+    batch: Floats = np.random.default_rng(seed).uniform(low, high, (rows, len(low))).astype(np.float32)
+    together = actor(batch)
+    assert together.shape == (rows, groups)
+    assert np.abs(together - np.array([actor(row) for row in batch])).max() < 1e-6
+
+
+@pytest.mark.parametrize("far", [1e30, -1e30, np.inf, -np.inf])
+def test_actions_stay_within_bounds_for_extreme_observations(far: float) -> None:
+    actor = network(2, loud=100.0)
+    action = actor(np.full(len(actor.mean), far, dtype=np.float32))
+    assert (np.abs(action) <= 1).all()
+
+
+def test_layers_must_chain() -> None:
+    actor = network(1)
+    swapped, short = actor.weights[::-1], actor.weights[:-1]
+    for change in (
+        {"weights": swapped},
+        {"weights": short},
+        {"weights": (), "biases": ()},
+        {"scale": actor.scale[:-1]},
+        {"mean": actor.mean[:-1], "scale": actor.scale[:-1]},
+        {"biases": (*actor.biases[:-1], np.zeros(3, np.float32))},
+    ):
+        with pytest.raises(InputError):
+            replace(actor, **change)

@@ -1,0 +1,85 @@
+"""The exported graph gives the trained network's actions in ONNX Runtime, whatever it is asked."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from bidpilot.agents.learned import Actor, Floats
+from bidpilot.agents.onnx import onnx_bytes
+from bidpilot.ctr.errors import InputError
+from bidpilot.envs.observations import bounds, names
+
+if TYPE_CHECKING:
+    from typing import Literal
+
+REACH = 0.7
+
+
+def network(groups: int) -> Actor:
+    rng = np.random.default_rng(1)
+    sizes = (len(names(groups)), 16, 16, groups)
+    pairs = list(pairwise(sizes))
+    weights = tuple(rng.normal(0, 0.4, (b, a)).astype(np.float32) for a, b in pairs)
+    biases = tuple(rng.normal(0, 0.4, b).astype(np.float32) for _, b in pairs)
+    return Actor(rng.normal(0, 0.3, sizes[0]), rng.uniform(0.5, 3, sizes[0]), weights, biases)
+
+
+def observations(groups: int, rows: int = 500) -> Floats:
+    low, high = bounds(groups)
+    return np.random.default_rng(2).uniform(low, high, (rows, len(low))).astype(np.float32)
+
+
+def exported(actor: Actor) -> bytes:
+    probes = observations(actor.groups)
+    return onnx_bytes(actor, REACH, probes, actor(probes).astype(np.float32))
+
+
+def answers(data: bytes, batch: Floats) -> dict[str, Any]:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    return dict(zip(["action", "factor"], session.run(["action", "factor"], {"observation": batch}), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("groups", "activation", "head"), [(1, "tanh", "clip"), (8, "relu", "tanh")], ids=["ppo", "sac"]
+)
+def test_parity(groups: int, activation: Literal["tanh", "relu"], head: Literal["clip", "tanh"]) -> None:
+    actor = replace(network(groups), activation=activation, head=head)
+    data, probes = exported(actor), observations(groups, 10_000)
+    extreme = np.array([[0.0], [1e30], [-1e30], [np.inf], [-np.inf], [1e-30]], dtype=np.float32)
+    for batch in (probes, probes[:1], probes[7:8], np.repeat(extreme, len(actor.mean), axis=1)):
+        got = answers(data, batch)
+        assert got["action"].shape == (len(batch), groups)
+        assert np.abs(got["action"] - actor(batch)).max() <= 1e-5
+        assert np.abs(got["factor"] - np.exp(REACH * actor(batch))).max() <= 1e-5
+
+
+def test_the_graph_is_one_file_that_tells_nothing_of_the_machine_it_was_made_on() -> None:
+    onnx = pytest.importorskip("onnx")
+    data = exported(network(1))
+    model = onnx.load_from_string(data)
+    onnx.checker.check_model(model, full_check=True)
+    assert [tensor.data_location for tensor in model.graph.initializer] == [0] * len(model.graph.initializer)
+    assert str(Path(__file__).parents[1]).encode() not in data
+    assert b".py" not in data
+    assert data == exported(network(1))
+
+
+def test_a_graph_that_answers_differently_is_refused() -> None:
+    actor, probes = network(1), observations(1)
+    with pytest.raises(InputError, match="differ from the probes by"):
+        onnx_bytes(actor, REACH, probes, (actor(probes) - 0.001).astype(np.float32))
+
+
+@pytest.mark.parametrize("package", ["onnxruntime", "onnxscript"])
+def test_a_missing_package_is_named_with_what_to_do(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(InputError, match=rf"needs the package '{package}': pip install 'bidpilot\[onnx\]'"):
+        exported(network(1))
