@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from bidpilot.ctr.fields import FieldEncoder, Fields
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy.typing as npt
 
     from bidpilot.ctr.log import AuctionLog
     from bidpilot.ctr.types import FloatArray, IntArray
+
+Rows: TypeAlias = "tuple[Fields, npt.NDArray[np.float32]]"
+"""Features and labels (n,) in 0/1 of the same rows."""
 
 CHUNK = 16_384
 """Rows per forward pass where no gradient is needed."""
@@ -145,55 +151,49 @@ def torch_generator(rng: np.random.Generator) -> torch.Generator:
     return torch.Generator().manual_seed(int(rng.integers(2**63)))
 
 
-def fit_network(
-    network: Network,
-    train: tuple[Fields, npt.NDArray[np.float32]],
-    valid: tuple[Fields, npt.NDArray[np.float32]],
-    config: NetworkConfig,
-    rng: np.random.Generator,
-) -> Curve:
-    """Minimise log loss plus prior with Adam; leave the network with the weights of the best epoch."""
-    optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
-    noise = torch_generator(rng)
+def fit_network(network: Network, train: Rows, valid: Rows, config: NetworkConfig, rng: np.random.Generator) -> Curve:
+    """Minimise log loss plus prior; leave the network with the averaged weights of the best epoch."""
     losses = [(_loss(network, *train), _loss(network, *valid))]
-    best = _copy(network)
-    bar = tqdm(range(config.epochs), desc="fit", unit="epoch", disable=None, leave=False)
-    for _ in bar:
-        loss = _epoch(network, *train, optimizer, config.batch_size, rng, noise)
-        losses.append((loss, _loss(network, *valid)))
-        bar.set_postfix(train=f"{loss:.5f}", valid=f"{losses[-1][1]:.5f}")
+    best, curve = _weights(network), Curve()
+    bar = tqdm(_epochs(network, train, config, rng), "fit", config.epochs, leave=False, unit="epoch", disable=None)
+    for loss, average in bar:
+        losses.append((loss, _loss(average, *valid)))
         curve = Curve(*(tuple(column) for column in zip(*losses, strict=True)))
+        bar.set_postfix(train=f"{loss:.5f}", valid=f"{losses[-1][1]:.5f}")
         if curve.best == len(losses) - 1:
-            best = _copy(network)
+            best = _weights(average)
         if curve.settled + config.patience < len(losses):
             break
     network.load_state_dict(best)
-    return Curve(*(tuple(column) for column in zip(*losses, strict=True)))
+    return curve
 
 
-def _epoch(
-    network: Network,
-    fields: Fields,
-    label: npt.NDArray[np.float32],
-    optimizer: torch.optim.Optimizer,
-    batch_size: int,
-    rng: np.random.Generator,
-    noise: torch.Generator,
-) -> float:
-    """Take every row once, in random order; return the mean log loss on the way."""
+def _epochs(
+    network: Network, rows: Rows, config: NetworkConfig, rng: np.random.Generator
+) -> Iterator[tuple[float, Network]]:
+    """Train epoch by epoch with Adam; yield the mean log loss on the way and the average of the epoch's networks.
+
+    The average follows the weights with a memory of one epoch: it is steadier than any single one.
+    """
+    fields, label = rows
     n = len(label)
-    order = rng.permutation(n)
-    ids, numbers, labels = (torch.from_numpy(array[order]) for array in (fields.ids, fields.numbers, label))
-    size = max(min(batch_size, n // STEPS), 1)
-    total = 0.0
-    for start in range(0, n, size):
-        part = slice(start, start + size)
-        loss = cross_entropy(network(ids[part], numbers[part], noise), labels[part])
-        optimizer.zero_grad(set_to_none=True)
-        (loss + network.penalty() / n).backward()
-        optimizer.step()
-        total += loss.item() * len(labels[part])
-    return total / n
+    size = max(min(config.batch_size, n // STEPS), 1)
+    optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(1.0 - size / n))
+    noise = torch_generator(rng)
+    for _ in range(config.epochs):
+        order = rng.permutation(n)
+        ids, numbers, labels = (torch.from_numpy(array[order]) for array in (fields.ids, fields.numbers, label))
+        total = 0.0
+        for start in range(0, n, size):
+            part = slice(start, start + size)
+            loss = cross_entropy(network(ids[part], numbers[part], noise), labels[part])
+            optimizer.zero_grad(set_to_none=True)
+            (loss + network.penalty() / n).backward()
+            optimizer.step()
+            average.update_parameters(network)
+            total += loss.item() * len(labels[part])
+        yield total / n, average.module
 
 
 @torch.no_grad()
@@ -207,5 +207,5 @@ def _loss(network: Network, fields: Fields, label: npt.NDArray[np.float32]) -> f
     return float(cross_entropy(_scores(network, fields).double(), torch.from_numpy(label).double()))
 
 
-def _copy(network: Network) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+def _weights(network: Network) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}

@@ -55,7 +55,7 @@ class Episode:
 
     def bid_multipliers(self, multipliers: FloatArray) -> Outcome:
         """Play the tick with multipliers (1,) or (segments,)."""
-        spread = np.broadcast_to(multipliers, self.groups)
+        spread = np.full(self.groups, multipliers[0]) if len(multipliers) == 1 else multipliers
         return self._book(play(self.day, self.tick, spread, self.left, self.campaign.auction))
 
     def bid_amounts(self, bids: FloatArray) -> Outcome:

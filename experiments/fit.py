@@ -64,7 +64,7 @@ def fit_best(settings: Settings, train: AuctionLog, rng: np.random.Generator) ->
 
 
 def candidate_models(settings: Settings, log: AuctionLog) -> tuple[str, ...]:
-    """Return the response models to fit: auto takes the log's own predictions where it has no features to learn from."""
+    """Return the response models to fit: auto means the log's own predictions where there are no features."""
     if settings.model.kind != "auto":
         return (settings.model.kind,)
     features = log.categorical or log.numeric

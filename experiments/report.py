@@ -111,7 +111,8 @@ def exhibits(run: Run, styles: dict[str, Look]) -> Iterator[Exhibit]:
 def _frontiers(run: Run, styles: dict[str, Look]) -> Iterator[Exhibit]:
     money = _currency(run)
     bands = (
-        "Bands: 95 % intervals of the highlighted policies. Grey: the other baselines. Dashed: the hindsight oracle."
+        "Bands: 95 % intervals of the highlighted policies. Grey: the other baselines. Dashed: the oracle, the best "
+        "single multiplier in hindsight."
     )
     captions = {
         "r_over_rstar": (

@@ -97,7 +97,7 @@ def _column(rows: pd.DataFrame, metric: Metric) -> list[Cell]:
     scale = _SCALE.get(metric.kind, 1.0)
     points = scale * rows[[metric.name, f"{metric.name}_low", f"{metric.name}_high"]].to_numpy(dtype=np.float64)
     places = min(decimals(points[:, 0]), 2 if metric.kind in _SCALE and metric.name != "win_rate" else 6)
-    fair = np.where(rows["role"] == "oracle", np.nan, points[:, 0])  # hindsight cannot be beaten: no contest
+    fair = np.where(rows["role"] == "oracle", np.nan, points[:, 0])  # hindsight is no contest
     best = _best(fair, metric.better)
     reference = (rows["policy"] == rows["best_baseline"]) if metric is DIFFERENCE else np.zeros(len(rows), dtype=bool)
     return [

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from bidpilot.ctr.types import MICROS
-from bidpilot.envs.controller import GAIN, Pacer
+from bidpilot.envs.controller import GAIN, Controller, Pacer
 from bidpilot.envs.episode import Episode
 from bidpilot.envs.forecast import Forecast
 from bidpilot.envs.types import Campaign, CampaignState, Day, Feedback
 
 
-def state(tick: int, spent: float, budget: float) -> CampaignState:
+def state(tick: int, spent: float, budget: float, total: Feedback | None = None) -> CampaignState:
     nothing = Feedback(*np.zeros((8, 1)))
-    return CampaignState(tick, spent, budget - spent, nothing, nothing)
+    return CampaignState(tick, spent, budget - spent, total or nothing, nothing)
 
 
 @pytest.fixture
@@ -83,3 +83,23 @@ def test_it_corrects_a_forecast_of_half_the_traffic(
     share = np.cumsum(episode.result().table[:, 1]) / MICROS / campaign.budget
     assert share[23] == pytest.approx(spent_by_noon, abs=0.05)
     assert share[-1] > 0.97
+
+
+def test_recalibration_by_hand(campaign: Campaign, forecast: Forecast) -> None:
+    columns = dict.fromkeys(Feedback.__slots__, np.zeros(3))
+    columns |= {"clicks": np.array([30.0, 0.0, 10.0]), "predicted_clicks": np.array([20.0, 60.0, 10.0])}
+    controller = Controller(campaign, forecast, groups=3, prior=20.0)
+    multipliers = controller.observe(state(0, 0.0, campaign.budget, Feedback(**columns)))
+    np.testing.assert_allclose(multipliers, controller.pacer.start * np.array([50 / 40, 20 / 80, 1.0]))
+
+
+def test_before_the_first_click_nothing_is_recalibrated(campaign: Campaign, forecast: Forecast) -> None:
+    controller = Controller(campaign, forecast, groups=3, prior=20.0)
+    multipliers = controller.observe(state(0, 0.0, campaign.budget, Feedback(*np.zeros((8, 3)))))
+    np.testing.assert_allclose(multipliers, forecast.multiplier(campaign.scarcity), rtol=1e-15)
+
+
+def test_without_a_prior_all_groups_bid_alike(campaign: Campaign, forecast: Forecast) -> None:
+    total = Feedback(*np.random.default_rng(0).uniform(1, 9, (8, 3)))
+    alike = Controller(campaign, forecast, groups=3).observe(state(0, 0.0, campaign.budget, total))
+    assert alike.tolist() == [forecast.multiplier(campaign.scarcity)] * 3

@@ -9,17 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bidpilot.ctr.errors import InputError
-from bidpilot.ctr.types import MICROS
+from bidpilot.ctr.types import MICROS, FloatArray
 from bidpilot.envs.episode import Episode
 from bidpilot.envs.simulator import play
-from bidpilot.envs.types import COLUMNS, Campaign, Day, Feedback
+from bidpilot.envs.types import COLUMNS, Campaign, CampaignState, Day, Feedback
 
 
 @given(seed=st.integers(0, 2**32 - 1))
 def test_the_books_add_up(messy_day: Callable[..., Day], seed: int) -> None:
     day, rng = messy_day(seed), np.random.default_rng(seed)
     campaign = Campaign(0.02, day.ticks, 1.0)
-    episode, left, tables = Episode(day, campaign, day.segments), 20_000, []
+    episode, left = Episode(day, campaign, day.segments), 20_000
+    tables: list[FloatArray] = []
     for tick in range(day.ticks):
         state = episode.state()
         assert (state.tick, state.left, state.spent) == (tick, left / MICROS, (20_000 - left) / MICROS)
@@ -54,6 +55,23 @@ def test_a_state_is_not_changed_by_what_comes_later(smooth_day: Callable[..., Da
         for part in ("last", "total"):
             for name in Feedback.__slots__:
                 np.testing.assert_array_equal(getattr(getattr(state, part), name), getattr(getattr(before, part), name))
+
+
+def test_a_bidders_own_books_are_the_same(smooth_day: Callable[..., Day]) -> None:
+    day, campaign = smooth_day(2), Campaign(0.05, 4, 1.0)
+    episode, own = Episode(day, campaign, day.segments), CampaignState.start(campaign, day.segments)
+    while True:
+        kept = episode.state()
+        assert (own.tick, own.spent, own.left) == pytest.approx((kept.tick, kept.spent, kept.left), abs=1e-12)
+        for part in ("last", "total"):
+            for name in Feedback.__slots__:
+                mine, theirs = getattr(getattr(own, part), name), getattr(getattr(kept, part), name)
+                np.testing.assert_allclose(mine, theirs, rtol=1e-12)
+        if episode.over:
+            break
+        outcome = episode.bid_multipliers(np.array([3.0]))
+        own = own.after(Feedback.of(outcome.offered, outcome.table))
+    assert own.left < 0.01
 
 
 def test_one_multiplier_serves_all_segments(smooth_day: Callable[..., Day]) -> None:

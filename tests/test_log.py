@@ -93,7 +93,8 @@ def test_parts_of_a_log(keep: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Non
     assert len(part) == 2
     assert part.frame["price"].tolist() == [5, 6]
     assert part.frame.index.tolist() == [0, 1]
-    assert (part.currency, part.recorded) == ("fen", {"time", "price"})
+    assert part.currency == "fen"
+    assert part.recorded == {"time", "price"}
 
 
 def test_parts_must_stay_in_time_order() -> None:

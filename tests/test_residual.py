@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bidpilot.envs.controller import Pacer
+from bidpilot.envs.controller import Controller, Pacer
 from bidpilot.envs.episode import Episode
 from bidpilot.envs.forecast import Forecast
 from bidpilot.envs.observations import names
@@ -30,6 +30,21 @@ def test_zero_is_the_controller_to_the_bit(
         learner.bid_multipliers(multipliers)
         alone.bid_multipliers(multipliers[:1])
     assert learner.result().table.tobytes() == alone.result().table.tobytes()
+
+
+@pytest.mark.parametrize("groups", [1, 8])
+def test_zero_is_the_recalibrating_controller_to_the_bit(
+    campaign: Campaign, forecast: Forecast, past_days: tuple[Day, ...], groups: int
+) -> None:
+    residual = Residual(campaign, forecast, groups, Scenario(prior=20.0))
+    controller, episode = Controller(campaign, forecast, groups, prior=20.0), Episode(past_days[0], campaign, groups)
+    while not episode.over:
+        state = episode.state()
+        residual.observe(state)
+        multipliers = residual.multipliers(np.zeros(groups))
+        assert multipliers.tobytes() == controller.observe(state).tobytes()
+        episode.bid_multipliers(multipliers)
+    assert len(set(multipliers.tolist())) == groups  # each has seen clicks of its own
 
 
 @pytest.mark.parametrize(("action", "factor"), [(1.0, np.exp(0.7)), (-0.5, np.exp(-0.35)), (9.0, np.exp(0.7))])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -59,7 +59,8 @@ class Job:
 
     def observe(self, actor: Actor) -> Floats:
         """Return 200 observations that the actor meets."""
-        env, met = self.env(), []
+        env = self.env()
+        met: list[Floats] = []
         observation, _ = env.reset(seed=9)
         while len(met) < 200:
             met.append(observation)
@@ -139,7 +140,7 @@ def test_the_untrained_policy_is_nearly_the_controller(job: Job, trained: tuple[
         ({"evaluations": 0}, "evaluations must be above 0"),
     ],
 )
-def test_settings_that_cannot_be_are_refused(change: dict[str, float | str], message: str) -> None:
+def test_settings_that_cannot_be_are_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         replace(PPO, **change)
 
