@@ -35,6 +35,18 @@ FORMAT = 1
 LARGEST = 64 * 2**20
 TOLERANCE = 1e-5
 DIGEST = 64
+DEFECTS = (
+    zipfile.BadZipFile,
+    SafetensorError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What the standard library, safetensors and NumPy raise on parts that are not what they should be."""
+
 PARTS = ("manifest.json", "policy.safetensors", "policy.onnx", "probes.safetensors")
 
 
@@ -121,12 +133,11 @@ def load_bundle(path: str | Path) -> Bundle:
     this version of bidpilot does not compute, or a policy that no longer answers as it was trained to.
     """
     path = Path(path)
-    parts = _unzip(path)
     try:
-        return _open(parts)
+        return _open(_unzip(path))
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+    except DEFECTS as error:
         raise InputError(f"{path}: not a complete policy bundle ({error!r}); export it again") from error
 
 
@@ -139,11 +150,8 @@ def _open(parts: dict[str, bytes]) -> Bundle:
         entry = manifest["parts"][name]
         if len(parts[name]) != entry["bytes"] or _sha256(parts[name]) != entry["sha256"]:
             raise InputError(f"part {name} is not the one the manifest describes; get a fresh copy")
-    try:
-        policy = restore_policy(load_tensors(parts["policy.safetensors"]), manifest)
-        probes = load_tensors(parts["probes.safetensors"])
-    except SafetensorError as error:
-        raise InputError(f"the tensors cannot be read ({error}); export it again") from error
+    policy = restore_policy(load_tensors(parts["policy.safetensors"]), manifest)
+    probes = load_tensors(parts["probes.safetensors"])
     observed = [feature["name"] for feature in manifest["features"]]
     if observed != names(policy.groups):
         raise InputError(f"the policy observes {observed}, this bidpilot computes {names(policy.groups)}")
@@ -175,23 +183,20 @@ def _unzip(path: Path) -> dict[str, bytes]:
         size = path.stat().st_size
         data = path.read_bytes() if size <= LARGEST else b""
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+        raise InputError(f"cannot be read: {error.strerror}") from error
     if size > LARGEST:
-        raise InputError(f"{path}: {size:,} bytes is more than a policy bundle holds ({LARGEST:,})")
+        raise InputError(f"{size:,} bytes is more than a policy bundle holds ({LARGEST:,})")
     if _sha256(data[:-DIGEST]).encode() != data[-DIGEST:]:
-        raise InputError(f"{path}: not a policy bundle, or changed since it was written (SHA-256 differs)")
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            entries = archive.infolist()
-            if sorted(entry.filename for entry in entries) != sorted(PARTS):
-                raise InputError(f"{path}: expected the parts {PARTS}, got {[e.filename for e in entries]}")
-            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-                raise InputError(f"{path}: a part is compressed; bundles are stored as they are")
-            if sum(entry.file_size for entry in entries) > LARGEST:
-                raise InputError(f"{path}: the parts claim more than {LARGEST:,} bytes")
-            return {entry.filename: archive.read(entry) for entry in entries}
-    except (zipfile.BadZipFile, RuntimeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a zip file: {error}") from error
+        raise InputError("not a policy bundle, or changed since it was written (SHA-256 differs)")
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        entries = archive.infolist()
+        if sorted(entry.filename for entry in entries) != sorted(PARTS):
+            raise InputError(f"expected the parts {PARTS}, got {[e.filename for e in entries]}")
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise InputError("a part is compressed; bundles are stored as they are")
+        if sum(entry.file_size for entry in entries) > LARGEST:
+            raise InputError(f"the parts claim more than {LARGEST:,} bytes")
+        return {entry.filename: archive.read(entry) for entry in entries}
 
 
 def _sha256(data: bytes) -> str:

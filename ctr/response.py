@@ -46,6 +46,9 @@ class ModelConfig(Protocol):
     ) -> tuple[Predictor, Curve]:
         """Fit the probability of an event, a 0/1 column of the log."""
 
+    def refit(self, log: AuctionLog, event: str, epochs: int, rng: np.random.Generator) -> Predictor:
+        """Fit on all rows for so many epochs."""
+
     def restore(self, settings: dict[str, Any], tensors: dict[str, npt.NDArray[Any]]) -> Predictor:
         """Rebuild a saved predictor."""
 
@@ -175,9 +178,9 @@ class FittedResponse:
 def fit_response(log: AuctionLog, config: ResponseConfig, rng: np.random.Generator) -> tuple[FittedResponse, FitReport]:
     """Fit the response to a training log.
 
-    Clicks are learned from the rows that were won, conversions from those that were clicked, each with the last
-    rows in time kept for early stopping and calibration. Raises InputError when the log knows no clicks, or the
-    model does not suit it.
+    Clicks are learned from the rows that were won, conversions from those that were clicked. The last rows in
+    time are kept to find the number of epochs and the calibration; then the model is fitted again on all rows, so
+    that it knows the latest. Raises InputError when the log knows no clicks, or the model does not suit it.
     """
     if "click" not in log:
         raise InputError(f"{log.source}: the column click is needed to learn who clicks; map it in the mapping file")
@@ -237,7 +240,8 @@ def _fit_event(
     predictor, curve = settings.fit(train, valid, event, rng)
     fresh = valid if settings.trains else rows
     calibrator = fit_calibrator(predictor.predict(fresh), fresh.frame[event].to_numpy())
-    return EventModel(name, predictor, calibrator), EventReport(event, name, count, positives, curve, calibrator.kind)
+    final = settings.refit(rows, event, curve.best, rng)
+    return EventModel(name, final, calibrator), EventReport(event, name, count, positives, curve, calibrator.kind)
 
 
 def _value(log: AuctionLog, converted: npt.NDArray[np.bool_]) -> tuple[float, str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
+from itertools import islice
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -109,12 +110,17 @@ class NetworkConfig(ABC):
         self, train: AuctionLog, valid: AuctionLog, event: str, rng: np.random.Generator
     ) -> tuple[TrainedNetwork, Curve]:
         """Fit the probability of an event (a 0/1 column of the log); valid must be later in time than train."""
-        encoder = FieldEncoder.fit(train, self.min_count, hour=self.hour)
-        seen, kept = train.frame[event].to_numpy(np.float32), valid.frame[event].to_numpy(np.float32)
-        rate = float((seen.sum() + 0.5) / (len(seen) + 1.0))
-        network = self.build(encoder, rate, torch_generator(rng))
-        curve = fit_network(network, (encoder.transform(train), seen), (encoder.transform(valid), kept), self, rng)
-        return TrainedNetwork(self, encoder, network), curve
+        fitted = self._untrained(train, event, rng)
+        seen, kept = (_rows(log, fitted.encoder, event) for log in (train, valid))
+        return fitted, fit_network(fitted.network, seen, kept, self, rng)
+
+    def refit(self, log: AuctionLog, event: str, epochs: int, rng: np.random.Generator) -> TrainedNetwork:
+        """Fit on all rows for so many epochs: those that an earlier fit found best."""
+        fitted = self._untrained(log, event, rng)
+        rows = _rows(log, fitted.encoder, event)
+        for _, average in islice(_epochs(fitted.network, rows, self, rng), epochs):
+            fitted = TrainedNetwork(self, fitted.encoder, average)
+        return fitted
 
     def restore(self, settings: dict[str, Any], tensors: dict[str, npt.NDArray[Any]]) -> TrainedNetwork:
         """Rebuild what TrainedNetwork.settings and .tensors returned."""
@@ -122,6 +128,11 @@ class NetworkConfig(ABC):
         network = self.build(encoder, 0.5, torch.Generator())
         network.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
         return TrainedNetwork(self, encoder, network)
+
+    def _untrained(self, log: AuctionLog, event: str, rng: np.random.Generator) -> TrainedNetwork:
+        encoder = FieldEncoder.fit(log, self.min_count, hour=self.hour)
+        rate = float((log.frame[event].sum() + 0.5) / (len(log) + 1.0))
+        return TrainedNetwork(self, encoder, self.build(encoder, rate, torch_generator(rng)))
 
 
 @dataclass(frozen=True)
@@ -193,7 +204,7 @@ def _epochs(
             optimizer.step()
             average.update_parameters(network)
             total += loss.item() * len(labels[part])
-        yield total / n, average.module
+        yield total / n, cast("Network", average.module)
 
 
 @torch.no_grad()
@@ -201,6 +212,10 @@ def _scores(network: Network, fields: Fields) -> Tensor:
     """Return log-odds (n,), in chunks."""
     parts = [slice(start, start + CHUNK) for start in range(0, max(len(fields), 1), CHUNK)]
     return torch.cat([network(torch.from_numpy(fields.ids[p]), torch.from_numpy(fields.numbers[p])) for p in parts])
+
+
+def _rows(log: AuctionLog, encoder: FieldEncoder, event: str) -> Rows:
+    return encoder.transform(log), log.frame[event].to_numpy(np.float32)
 
 
 def _loss(network: Network, fields: Fields, label: npt.NDArray[np.float32]) -> float:

@@ -151,10 +151,10 @@ def test_traffic_does_not_depend_on_money_nor_money_on_traffic(env: BiddingEnv, 
 
 def test_budgets_cover_the_range_and_are_unrelated_to_volume(env: BiddingEnv) -> None:
     env.reset(seed=0)
-    draws = np.array([(np.log(env.reset()[1]["scarcity"]), env.episode.day.full_cost) for _ in range(300)])
+    draws = np.array([(np.log(env.reset()[1]["scarcity"]), env.episode.day.full_cost) for _ in range(150)])
     low, high = np.log(env.scenario.scarcity)
-    assert low <= draws[:, 0].min() < low + 0.1 < high - 0.1 < draws[:, 0].max() <= high
-    assert abs(np.corrcoef(draws.T)[0, 1]) < 4 / np.sqrt(300)
+    assert low <= draws[:, 0].min() < low + 0.3 < high - 0.3 < draws[:, 0].max() <= high
+    assert abs(np.corrcoef(draws.T)[0, 1]) < 4 / np.sqrt(150)
 
 
 def test_pickled_in_mid_episode_it_goes_on_alike(env: BiddingEnv) -> None:

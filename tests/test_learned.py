@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bidpilot.agents import incremental
+from bidpilot.agents import incremental, recalibrate
 from bidpilot.agents.base import Past
 from bidpilot.agents.learned import Actor, Floats, LearnedPolicy
 from bidpilot.agents.rollout import run_episode
@@ -58,9 +58,16 @@ def test_a_silent_network_is_the_controller_to_the_bit(
     groups: int, auction: str, share: float, days: tuple[Day, ...], past: Past
 ) -> None:
     campaign = Campaign(share * past.forecast.full_cost, TICKS, past.forecast.full_cost, auction)
-    scenario = Scenario(gain=0.2)
-    silent = LearnedPolicy(network(groups, loud=0.0), scenario, past.forecast)
-    controller = incremental.Config(scenario.gain).build(past)
+    silent = LearnedPolicy(network(groups, loud=0.0), Scenario(gain=0.2), past.forecast)
+    controller = incremental.Config(0.2).build(past)
+    one, two = (run_episode(p, days[3], campaign, np.random.default_rng(0)) for p in (silent, controller))
+    assert (one.table == two.table).all()
+
+
+def test_with_a_prior_the_silent_network_is_the_recalibrating_controller(days: tuple[Day, ...], past: Past) -> None:
+    campaign = Campaign(0.2 * past.forecast.full_cost, TICKS, past.forecast.full_cost)
+    silent = LearnedPolicy(network(SEGMENTS, loud=0.0), Scenario("targeting", gain=0.2, prior=7.0), past.forecast)
+    controller = recalibrate.Config(7.0, 0.2).build(past)
     one, two = (run_episode(p, days[3], campaign, np.random.default_rng(0)) for p in (silent, controller))
     assert (one.table == two.table).all()
 

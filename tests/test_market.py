@@ -91,7 +91,7 @@ def test_episodes_differ_in_level_and_volume_as_set(simulated: SimulatedMarket) 
 def test_prices_and_volume_wander_within_an_episode(simulated: SimulatedMarket) -> None:
     wild = replace(simulated, level=0.0, drift=0.5, shortfall=0.0, surge=0.6)
     level, volume = [], []
-    for day in draw_days(wild, 200, np.random.default_rng(0)):
+    for day in draw_days(wild, 120, np.random.default_rng(0)):
         group = simulated.beliefs.groups(day.seen.value)
         scale = np.log(day.hidden.price / (1000 * (group + 1) + day.seen.tick))
         level.append([np.median(scale[day.seen.tick == tick]) for tick in (0, 23)])

@@ -40,6 +40,10 @@ class Config:
             )
         return Logged(), Curve()
 
+    def refit(self, log: AuctionLog, event: str, epochs: int, rng: np.random.Generator) -> Logged:  # noqa: ARG002
+        """Return the model."""
+        return Logged()
+
     def restore(self, settings: dict[str, Any], tensors: dict[str, npt.NDArray[Any]]) -> Logged:  # noqa: ARG002
         """Rebuild what Logged.settings and .tensors returned."""
         return Logged()
