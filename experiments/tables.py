@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from bidpilot.experiments.report_format import COLUMNS, budget_tables
+from bidpilot.experiments.report_format import COLUMNS, Cell, budget_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,9 +42,13 @@ def markdown_table(results: pd.DataFrame, currency: str, names: tuple[str, ...])
     ]
     for budget in budget_tables(results, currency):
         for row in budget.rows:
-            cells = (f"{row.cells[place].text} {row.cells[place].interval}".strip() for place in shown)
-            lines.append(f"| {budget.label} | {row.policy} | {' | '.join(cells)} |")
+            cells = " | ".join(_in_line(row.cells[place]) for place in shown)
+            lines.append(f"| {budget.label} | {row.policy} | {cells} |")
     return "\n".join(lines)
+
+
+def _in_line(cell: Cell) -> str:
+    return f"{cell.text} ({cell.interval})" if cell.interval else cell.text
 
 
 def _shown(results: pd.DataFrame) -> list[int]:
