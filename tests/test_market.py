@@ -201,11 +201,11 @@ def test_misjudging_changes_only_what_is_seen() -> None:
 
 def test_the_factor_is_one_on_average_and_spread_as_set(market: Market) -> None:
     factors: list[float] = []
-    for day in draw_days(MiscalibratedMarket(market, 0.3), 100, np.random.default_rng(0)):
+    for day in draw_days(MiscalibratedMarket(market, 0.8), 100, np.random.default_rng(0)):
         first = [int(np.argmax(day.seen.segment == segment)) for segment in range(8)]
         factors.extend(day.seen.value[first] / day.hidden.expected[first])
-    assert np.mean(factors) == pytest.approx(1, abs=4 * 0.31 / np.sqrt(800))
-    assert np.std(np.log(factors)) == pytest.approx(0.3, rel=0.1)
+    assert np.mean(np.log(factors)) == pytest.approx(-0.32, abs=4 * 0.8 / np.sqrt(800))  # a mean of 1
+    assert np.std(np.log(factors)) == pytest.approx(0.8, rel=0.1)
 
 
 def test_a_misjudged_rate_is_still_a_rate(smooth_day: Callable[..., Day]) -> None:

@@ -1,0 +1,72 @@
+"""Calibration: predicted = actual, order kept, and nothing drastic on little evidence."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.isotonic import IsotonicRegression
+
+from bidpilot.ctr.calibration import IDENTITY, Calibrator, fit_calibrator, pava
+from bidpilot.ctr.errors import InputError
+from bidpilot.ctr.metrics import ece, ece_noise
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0.1, 5)), min_size=1, max_size=40))
+def test_pava_is_isotonic_regression(rows: list[tuple[float, float]]) -> None:
+    y, weight = (np.array(column) for column in zip(*rows, strict=True))
+    means, mass = pava(y, weight)
+    expected = IsotonicRegression().fit_transform(np.arange(len(y)), y, sample_weight=weight)
+    blocks = np.searchsorted(np.cumsum(mass), np.cumsum(weight) - 0.5 * weight)
+    np.testing.assert_allclose(means[blocks], expected, atol=1e-9)
+
+
+def test_a_distorted_model_is_set_right() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.beta(1.0, 20.0, 80_000)
+    wrong = np.clip(3.0 * truth**1.3, 0, 1)
+    y = rng.random(80_000) < truth
+    fit, test = slice(0, 40_000), slice(40_000, None)
+    calibrated = fit_calibrator(wrong[fit], y[fit])(wrong[test])
+    _, bound = ece_noise(calibrated, rng)
+    assert ece(y[test], wrong[test]) > 3 * bound
+    assert ece(y[test], calibrated) < 1.5 * bound
+    assert calibrated[np.argsort(wrong[test])].tolist() == sorted(calibrated.tolist())
+
+
+def test_predicted_equals_actual_where_it_was_fitted() -> None:
+    rng = np.random.default_rng(1)
+    p = rng.beta(1.0, 20.0, 5_000)
+    y = rng.random(5_000) < 0.5 * p
+    assert fit_calibrator(p, y)(p).sum() == pytest.approx(y.sum(), rel=1e-6)
+
+
+def test_few_positives_scale_the_odds_none_change_nothing() -> None:
+    p = np.full(1_000, 0.02)
+    assert fit_calibrator(p, np.zeros(1_000)) is IDENTITY
+    y = np.zeros(1_000)
+    y[:10] = 1
+    few = fit_calibrator(p, y)
+    assert len(few.x) == 1
+    assert 0.01 < few(p)[0] < 0.02, "between the evidence and the model, for ten clicks"
+
+
+def test_probabilities_stay_inside_and_the_order_strict() -> None:
+    p = np.linspace(0.0, 1.0, 2_001)
+    y = np.random.default_rng(2).random(2_001) < p
+    calibrated = fit_calibrator(p, y)(p)
+    assert ((calibrated > 0) & (calibrated < 1)).all()
+    assert (np.diff(calibrated[1:-1]) > 0).all()
+
+
+def test_what_is_no_probability_is_refused() -> None:
+    with pytest.raises(InputError, match=r"row 1 has 1\.2"):
+        fit_calibrator(np.array([0.5, 1.2]), np.array([0, 1]))
+
+
+def test_saved_knots_are_the_calibrator() -> None:
+    p = np.linspace(0.01, 0.9, 500)
+    calibrator = fit_calibrator(p, np.random.default_rng(3).random(500) < p)
+    again = Calibrator.from_arrays(calibrator.to_arrays())
+    assert (again(p) == calibrator(p)).all()

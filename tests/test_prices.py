@@ -1,0 +1,117 @@
+"""The price law under censoring: it recovers what was hidden, and the naive fit does not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from bidpilot.ctr.errors import InputError
+from bidpilot.ctr.prices import HourlyPrices, kaplan_meier
+from bidpilot.ctr.types import UNWINNABLE, BoolArray, IntArray
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+N = 60_000
+MEDIAN = 70_000.0
+
+
+def censored(rng: np.random.Generator, step: int = 1) -> tuple[IntArray, IntArray, BoolArray]:
+    """Draw log-normal prices and bids that lose to about 60 % of them: (observed, true price, known)."""
+    price = (np.rint(MEDIAN * rng.lognormal(0.0, 0.6, N) / step) * step).astype(np.int64)
+    bid = (np.rint(MEDIAN * rng.lognormal(-0.2, 0.7, N) / step) * step).astype(np.int64)
+    known = bid >= price
+    return np.where(known, price, bid), price, known
+
+
+def fitted(rng: np.random.Generator) -> tuple[HourlyPrices, IntArray]:
+    observed, price, known = censored(rng)
+    assert 0.55 < (~known).mean() < 0.65
+    hour = rng.integers(0, 24, N)
+    return HourlyPrices.fit(observed, known, hour, np.zeros(N, dtype=np.int64)), price
+
+
+def test_recovers_the_median_under_60_percent_censoring_and_winners_only_does_not() -> None:
+    rng = np.random.default_rng(0)
+    law, _ = fitted(rng)
+    draws = law.sample(rng.integers(0, 24, 100_000), np.zeros(100_000, dtype=np.int64), rng)
+    assert np.median(draws) == pytest.approx(MEDIAN, rel=0.02)
+    observed, _, known = censored(np.random.default_rng(0))
+    assert abs(np.median(observed[known]) / MEDIAN - 1) > 0.1
+
+
+def test_win_probability_is_a_distribution() -> None:
+    law, price = fitted(np.random.default_rng(1))
+    bids = np.linspace(0, 400_000, 500).astype(np.int64)
+    hour, group = np.full(500, 7), np.zeros(500, dtype=np.int64)
+    won = law.win_probability(bids, hour, group)
+    assert won[0] == 0.0
+    assert (np.diff(won) >= 0).all()
+    assert won[-1] <= 1.0
+    truth = np.array([(price <= bid).mean() for bid in bids])
+    assert np.abs(won - truth)[bids < 200_000].max() < 0.03
+
+
+def test_a_loss_at_a_price_is_still_at_risk_there_because_ties_win() -> None:
+    """Coarse prices make ties frequent: the right convention is off by little, the other by several times that."""
+    observed, price, known = censored(np.random.default_rng(2), step=10_000)
+    grid, cdf = kaplan_meier(observed, known)
+    truth = np.array([(price <= p).mean() for p in grid])
+    inside = grid <= 150_000
+    right = np.abs(cdf - truth)[inside].max()
+    at_risk = np.array([((observed > p) | (known & (observed == p))).sum() for p in grid])
+    deaths = np.array([(known & (observed == p)).sum() for p in grid])
+    wrong = np.abs(1 - np.cumprod(1 - deaths / np.maximum(at_risk, 1)) - truth)[inside].max()
+    assert right < 0.01
+    assert wrong > 3 * right
+
+
+def test_sampling_above_a_bid_stays_above_it() -> None:
+    rng = np.random.default_rng(3)
+    law, _ = fitted(rng)
+    above = rng.integers(0, 300_000, 5_000)
+    drawn = law.sample(rng.integers(0, 24, 5_000), np.zeros(5_000, dtype=np.int64), rng, above)
+    assert (drawn > above).all()
+
+
+def test_what_lies_above_every_bid_cannot_be_won() -> None:
+    rng = np.random.default_rng(4)
+    bid = np.full(2_000, 50_000)
+    price = rng.integers(1, 100_000, 2_000)
+    known = price <= bid
+    zeros = np.zeros(2_000, dtype=np.int64)
+    law = HourlyPrices.fit(np.where(known, price, bid), known, zeros, zeros)
+    drawn = law.sample(zeros, zeros, rng)
+    assert 0.4 < (drawn == UNWINNABLE).mean() < 0.6
+    assert law.identified[0, 0] <= 50_000
+
+
+def test_an_empty_hour_borrows_from_the_others() -> None:
+    rng = np.random.default_rng(5)
+    price = rng.integers(1, 100, 3_000)
+    known, zeros = np.ones(3_000, dtype=bool), np.zeros(3_000, dtype=np.int64)
+    law = HourlyPrices.fit(price, known, zeros + 9, zeros)
+    probe = np.array([50])
+    there, elsewhere = (law.win_probability(probe, np.array([h]), np.array([0]))[0] for h in (9, 21))
+    assert elsewhere == pytest.approx(there, abs=0.02)
+
+
+def test_same_stream_same_prices_and_saved_is_loaded(tmp_path: Path) -> None:
+    law, _ = fitted(np.random.default_rng(6))
+    law.save(tmp_path / "prices")
+    again = HourlyPrices.load(tmp_path / "prices")
+    hour, group = np.arange(24), np.zeros(24, dtype=np.int64)
+    draws = [p.sample(hour, group, np.random.default_rng(7)).tolist() for p in (law, again)]
+    assert draws[0] == draws[1]
+    weights = tmp_path / "prices/weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    with pytest.raises(InputError, match="SHA-256"):
+        HourlyPrices.load(tmp_path / "prices")
+
+
+def test_a_log_without_any_price_is_refused() -> None:
+    zeros = np.zeros(5, dtype=np.int64)
+    with pytest.raises(InputError, match="known in none of 5 rows"):
+        HourlyPrices.fit(zeros, np.zeros(5, dtype=bool), zeros, zeros)

@@ -1,0 +1,110 @@
+"""The response model from end to end: near the truth, no leak, same seed same bytes, safe on disk."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from bidpilot.ctr.errors import InputError
+from bidpilot.ctr.log import AuctionLog
+from bidpilot.ctr.metrics import auc
+from bidpilot.ctr.readers import read_log
+from bidpilot.ctr.response import FittedResponse, ResponseConfig, evaluate_response, fit_response
+from bidpilot.ctr.synthetic import Exchange, ExchangeConfig
+from bidpilot.ctr.types import Response
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def logged() -> tuple[AuctionLog, Response]:
+    return Exchange(ExchangeConfig(opportunities=8_000)).logged(6, np.random.default_rng(0))
+
+
+def _fit(log: AuctionLog, model: str, seed: int = 1) -> FittedResponse:
+    return fit_response(log, ResponseConfig(model=model, epochs=6), np.random.default_rng(seed))[0]
+
+
+@pytest.mark.parametrize("model", ["logistic", "deepfm"])
+def test_near_the_truth_on_later_rows_and_never_better(logged: tuple[AuctionLog, Response], model: str) -> None:
+    """Held-out log loss above the true rates' own: under 4 %, and not below, which would be a leak."""
+    log, truth = logged
+    cut = int(0.7 * len(log))
+    later = Response(truth.pctr[cut:], truth.pcvr[cut:], truth.value[cut:])
+    fitted = _fit(log.rows(slice(0, cut)), model)
+    quality = evaluate_response(fitted, log.rows(slice(cut, len(log))), np.random.default_rng(2), later)
+    click = quality.set_index("event").loc["click"]
+    assert -0.2 < float(click["excess_log_loss_percent"]) < 4.0
+    assert float(click["auc"]) > 0.6
+    assert float(click["ratio_low"]) < 1.0 < float(click["ratio_high"])
+
+
+def test_shuffled_clicks_teach_nothing(logged: tuple[AuctionLog, Response]) -> None:
+    log, _ = logged
+    won = log.rows(log.frame["won"].to_numpy())
+    frame = won.frame.assign(click=np.random.default_rng(3).permutation(won.frame["click"].to_numpy()))
+    shuffled = AuctionLog(frame, won.categorical, won.numeric, won.recorded, won.currency)
+    cut = int(0.7 * len(shuffled))
+    fitted = _fit(shuffled.rows(slice(0, cut)), "deepfm")
+    test = shuffled.rows(slice(cut, len(shuffled)))
+    assert auc(test.frame["click"].to_numpy(), fitted.predict(test).pctr) == pytest.approx(0.5, abs=0.06)
+
+
+def test_same_seed_same_predictions_and_saved_is_loaded(logged: tuple[AuctionLog, Response], tmp_path: Path) -> None:
+    log = logged[0].rows(slice(0, 15_000))
+    first, second = _fit(log, "deepfm"), _fit(log, "deepfm")
+    assert first.predict(log).pctr.tobytes() == second.predict(log).pctr.tobytes()
+    first.save(tmp_path / "model")
+    loaded = FittedResponse.load(tmp_path / "model").predict(log)
+    assert loaded.pctr.tobytes() == first.predict(log).pctr.tobytes()
+    assert loaded.value.tolist() == first.predict(log).value.tolist()
+
+
+def test_a_changed_file_and_a_foreign_log_are_refused(logged: tuple[AuctionLog, Response], tmp_path: Path) -> None:
+    fitted = _fit(logged[0].rows(slice(0, 10_000)), "logistic")
+    other = AuctionLog.from_columns({"time": [0.0], "click": [0]}, categorical=(), source="other.csv")
+    with pytest.raises(InputError, match=r"other\.csv.*user_segment"):
+        fitted.predict(other)
+    fitted.save(tmp_path / "model")
+    for name in ("model.json", "weights.safetensors"):
+        path = tmp_path / "model" / name
+        whole = path.read_bytes()
+        path.write_bytes(whole.replace(whole[len(whole) // 2 : len(whole) // 2 + 4], b"\x01\x02\x03\x04"))
+        with pytest.raises(InputError, match=name):
+            FittedResponse.load(tmp_path / "model")
+        path.write_bytes(whole)
+
+
+def test_the_logs_own_predictions_are_calibrated() -> None:
+    rng = np.random.default_rng(4)
+    truth = rng.beta(1.0, 40.0, 20_000)
+    columns = {"time": np.arange(20_000.0), "price": np.ones(20_000, np.int64), "price_known": np.ones(20_000, bool)}
+    columns |= {"click": (rng.random(20_000) < truth).astype(np.int8), "pctr": np.minimum(2 * truth, 1.0)}
+    log = AuctionLog.from_columns(columns)
+    predicted = _fit(log, "logged").predict(log).pctr
+    assert predicted.sum() == pytest.approx(truth.sum(), rel=0.1)
+
+
+def test_too_few_clicks_give_a_constant_and_say_so() -> None:
+    frame = {"time": np.arange(300.0), "click": np.array([1] + [0] * 299)}
+    log = AuctionLog.from_columns(frame | {"site": ["a"] * 300}, categorical=("site",))
+    fitted, report = fit_response(log, ResponseConfig(), np.random.default_rng(0))
+    assert len(set(fitted.predict(log).pctr.tolist())) == 1
+    assert "too few" in report.notes[0]
+
+
+@pytest.mark.parametrize("wrong", [{"model": "nope"}, {"conversion_model": "nope"}, {"validation_share": 1.0}])
+def test_wrong_settings_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(InputError, match=r"known: |between 0 and 1"):
+        ResponseConfig(**wrong)  # type: ignore[arg-type]
+
+
+def test_avazu_reaches_the_plain_regressions_auc(data: Path) -> None:
+    """Train on the first 7,000 rows, test on the rest: at least 0.72."""
+    log = read_log(data / "ctr_samples/avazu_first9999.csv.gz").log
+    fitted, _ = fit_response(log.rows(slice(0, 7_000)), ResponseConfig(model="logistic"), np.random.default_rng(0))
+    test = log.rows(slice(7_000, len(log)))
+    assert auc(test.frame["click"].to_numpy(), fitted.predict(test).pctr) >= 0.72
