@@ -36,7 +36,7 @@ def test_near_the_truth_on_later_rows_and_never_better(logged: tuple[AuctionLog,
     later = Response(truth.pctr[cut:], truth.pcvr[cut:], truth.value[cut:])
     fitted = _fit(log.rows(slice(0, cut)), model)
     quality = evaluate_response(fitted, log.rows(slice(cut, len(log))), np.random.default_rng(2), later)
-    click = quality.set_index("event").loc["click"]
+    click = dict(zip(quality.columns, quality[quality["event"] == "click"].to_numpy()[0], strict=True))
     assert -0.2 < float(click["excess_log_loss_percent"]) < 4.0
     assert float(click["auc"]) > 0.6
     assert float(click["ratio_low"]) < 1.0 < float(click["ratio_high"])

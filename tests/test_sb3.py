@@ -124,6 +124,21 @@ def test_the_curve_has_every_validation_and_the_best_is_kept(job: Job, trained: 
     assert job.validate(result.actor).mean() == curve["score"].max()
 
 
+def test_a_policy_that_was_better_before_is_kept_and_probed(job: Job) -> None:
+    met: list[Actor] = []
+
+    def worse_each_time(actor: Actor) -> FloatArray:
+        met.append(actor)
+        return np.array([-float(len(met))])
+
+    result = sb3.train(PPO, job.env, worse_each_time, job.observe, 1)
+    assert len(met) > 2
+    assert result.actor is met[0]
+    assert not (met[0].weights[0] == met[-1].weights[0]).all()
+    assert np.abs(met[0](result.observations) - result.actions).max() <= 1e-5
+    assert result.curve["low"].tolist() == result.curve["score"].tolist()  # one day has no spread
+
+
 def test_the_untrained_policy_is_nearly_the_controller(job: Job, trained: tuple[sb3.Config, sb3.Trained]) -> None:
     config, result = trained
     if config.algorithm == "ppo":  # its head starts a hundred times smaller than the others
