@@ -70,12 +70,14 @@ class ResponseConfig:
     epochs: int | None = None
 
     def __post_init__(self) -> None:
-        """Raise InputError for an unknown model or a share that leaves nothing."""
+        """Raise InputError for an unknown model, or settings that leave nothing to fit or to validate on."""
         for name in (self.model, self.conversion_model):
             if name not in MODELS:
                 raise unknown("response model", name, MODELS)
         if not 0.0 < self.validation_share < 1.0:
             raise InputError(f"validation_share must lie between 0 and 1; got {self.validation_share}")
+        if self.min_rows < 2 or self.min_positives < 1:  # noqa: PLR2004 - one row to fit, one to validate
+            raise InputError(f"min_rows must be at least 2, min_positives 1; got {self.min_rows}, {self.min_positives}")
 
     def settings(self, name: str) -> ModelConfig:
         """Return the Config of a model by name, with the number of epochs set where it has one."""

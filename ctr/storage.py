@@ -44,7 +44,7 @@ def load_model(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, npt.N
     digest = data.pop("sha256", None)
     _verify(folder / SETTINGS, _canonical(data), digest)
     weights = _read(folder / WEIGHTS)
-    _verify(folder / WEIGHTS, weights, data["weights_sha256"])
+    _verify(folder / WEIGHTS, weights, data.get("weights_sha256"))
     try:
         return data["settings"], load_tensors(weights)
     except SafetensorError as error:

@@ -118,7 +118,8 @@ class NetworkConfig(ABC):
         """Fit on all rows for so many epochs: those that an earlier fit found best."""
         fitted = self._untrained(log, event, rng)
         rows = _rows(log, fitted.encoder, event)
-        for _, average in islice(_epochs(fitted.network, rows, self, rng), epochs):
+        passes = islice(_epochs(fitted.network, rows, self, rng), epochs)
+        for _, average in tqdm(passes, "refit", epochs, leave=False, unit="epoch", disable=None):
             fitted = TrainedNetwork(self, fitted.encoder, average)
         return fitted
 

@@ -31,6 +31,7 @@ def test_value_groups_are_quantiles() -> None:
     groups = ValueGroups.of(worth)
     assert np.bincount(groups(worth)).tolist() == [2000] * VALUE_GROUPS
     assert groups(np.array([-1.0, 0.0, 1e9])).tolist() == [0, 0, VALUE_GROUPS - 1]
+    assert groups(groups.edges).tolist() == [1, 2, 3, 4]
 
 
 def test_equal_worths_are_one_group() -> None:

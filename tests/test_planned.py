@@ -84,14 +84,7 @@ def after_an_outage(day: Day, begin: int) -> Day:
 @pytest.mark.parametrize("begin", [0, 16])
 @pytest.mark.parametrize(
     "module",
-    [
-        pid,
-        resolve,
-        pytest.param(
-            incremental,
-            marks=pytest.mark.xfail(reason="envs.controller.Pacer winds up while nothing is offered", strict=True),
-        ),
-    ],
+    [pid, resolve, incremental],
     ids=lambda module: module.__name__.rpartition(".")[2],
 )
 def test_after_20_ticks_without_traffic_the_first_spends_at_most_twice_its_plan(

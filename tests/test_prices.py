@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bidpilot.ctr.errors import InputError
-from bidpilot.ctr.prices import HourlyPrices, kaplan_meier
-from bidpilot.ctr.types import UNWINNABLE, BoolArray, IntArray
+from bidpilot.ctr.prices import HourlyPrices, PriceConfig, kaplan_meier
+from bidpilot.ctr.types import UNWINNABLE, BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,3 +117,79 @@ def test_a_log_without_any_price_is_refused() -> None:
     zeros = np.zeros(5, dtype=np.int64)
     with pytest.raises(InputError, match="known in none of 5 rows"):
         HourlyPrices.fit(zeros, np.zeros(5, dtype=bool), zeros, zeros)
+
+
+def test_product_limit_by_hand() -> None:
+    """Prices 1, 3 and a loss at 2 in between: S = 3/4, then 3/4 x 1/2; the loss at 3 stays at risk there."""
+    grid, cdf = kaplan_meier(np.array([1, 2, 3, 3]), np.array([True, False, True, False]))
+    assert grid.tolist() == [1, 3]
+    np.testing.assert_allclose(cdf, [1 / 4, 1 - 3 / 4 * 1 / 2])
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.booleans(), st.integers(0, 23), st.integers(0, 2)), min_size=1))
+def test_every_stratum_is_a_law_and_draws_follow_it(rows: list[tuple[int, bool, int, int]]) -> None:
+    price, known, hour, group = (np.array(column) for column in zip(*rows, strict=True))
+    known[0] = True
+    law = HourlyPrices.fit(price, known, hour, group, PriceConfig(enough=1))
+    assert (np.diff(law.cdf, axis=2) >= 0).all()
+    assert (law.cdf >= 0).all()
+    assert (law.cdf <= 1).all()
+    if known.all():
+        np.testing.assert_allclose(law.cdf[..., -1], 1.0)
+    h, g = np.divmod(np.arange(24 * law.cdf.shape[1]), law.cdf.shape[1])
+    for q in (0.0, 0.3, 1.0 - 2.0**-53):
+        drawn = law.quantile(np.full(len(h), q), h, g)
+        winnable = drawn < UNWINNABLE
+        assert (law.win_probability(drawn, h, g) >= q)[winnable].all()
+        assert (law.win_probability(drawn - 1, h, g) <= q)[winnable].all()
+        assert (law.cdf[h, g, -1] <= q)[~winnable].all()
+    assert (law.sample(h, g, np.random.default_rng(0), np.full(len(h), 4)) > 4).all()
+
+
+H, G = np.divmod(np.arange(24 * 4), 4)
+"""Every stratum of 24 hours and 4 groups."""
+
+
+def _by_strata(rows: int, swing: float, strength: float = PriceConfig.strength) -> tuple[HourlyPrices, FloatArray]:
+    """Fit prices whose log-level moves with hour and group, seen by independent bids; return the levels (96,), too."""
+    rng = np.random.default_rng(8)
+    hour, group = rng.integers(0, 24, rows), rng.integers(0, 4, rows)
+    level = swing * np.sin(np.arange(24) * np.pi / 12)[:, None] + 0.25 * np.arange(4)
+    price = (MEDIAN * np.exp(level[hour, group] + rng.normal(0.0, 0.5, rows))).astype(np.int64)
+    bid = (MEDIAN * rng.lognormal(0.6, 0.6, rows)).astype(np.int64)
+    config = PriceConfig(strength=strength)
+    return HourlyPrices.fit(np.minimum(price, bid), bid >= price, hour, group, config), level[H, G]
+
+
+def test_hours_and_groups_keep_their_own_levels() -> None:
+    law, level = _by_strata(96_000, swing=0.3)
+    median = law.quantile(np.full(96, 0.5), H, G)
+    assert np.abs(np.log(median / MEDIAN) - level).max() < 0.15
+
+
+def test_few_rows_borrow_and_so_are_nearer_to_the_truth_than_alone() -> None:
+    """At 60 rows a stratum, what is borrowed takes away at least a third of the error."""
+    errors = []
+    for strength in (PriceConfig.strength, 1e-6):
+        law, level = _by_strata(96 * 60, swing=0.1, strength=strength)
+        even = (MEDIAN * np.exp(level)).astype(np.int64)
+        errors.append(np.sqrt(np.mean((law.win_probability(even, H, G) - 0.5) ** 2)))
+    assert errors[0] < 0.67 * errors[1]
+
+
+def test_a_price_everybody_saw_is_never_unwinnable() -> None:
+    rng = np.random.default_rng(10)
+    price, group = rng.integers(1, 301, 5_000), rng.integers(0, 5, 5_000)
+    law = HourlyPrices.fit(price, np.ones(5_000, dtype=bool), rng.integers(0, 24, 5_000), group)
+    assert (law.sample(np.tile(np.arange(24), 500), np.zeros(12_000, dtype=np.int64), rng) <= 300).all()
+
+
+def test_a_group_that_bid_low_is_not_identified_above_its_bids() -> None:
+    rng = np.random.default_rng(11)
+    group = np.repeat([0, 1], 5_000)
+    bid, price = np.where(group == 0, 40, 200), rng.integers(1, 100, 10_000)
+    law = HourlyPrices.fit(np.minimum(price, bid), bid >= price, rng.integers(0, 24, 10_000), group)
+    assert law.identified[:, 0].tolist() == [40] * 24
+    top = np.full(2, 1_000)
+    won = law.win_probability(top, np.array([5, 5]), np.array([0, 1]))
+    np.testing.assert_allclose(won, [40 / 99, 1.0], atol=0.05)
