@@ -44,7 +44,7 @@ class Pacer:
         return float(state.left * self.plan[state.tick] / self._to_come[state.tick])
 
     def observe(self, state: CampaignState) -> float:
-        """Take in the last tick and return the multiplier for the coming one; a tick without traffic teaches nothing."""
+        """Take in the last tick (one without traffic teaches nothing); return the multiplier for the coming one."""
         if state.tick > 0 and self.target > 0.0 and state.last.offered.any():
             error = 1.0 - (state.spent - self._spent) / self.target  # to the bit the same for any number of groups
             self.multiplier *= float(np.exp(self.gain * min(max(error, -1.0), 1.0)))

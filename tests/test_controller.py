@@ -13,8 +13,8 @@ from bidpilot.envs.types import Campaign, CampaignState, Day, Feedback
 
 
 def state(tick: int, spent: float, budget: float, total: Feedback | None = None) -> CampaignState:
-    nothing = Feedback(*np.zeros((8, 1)))
-    return CampaignState(tick, spent, budget - spent, total or nothing, nothing)
+    nothing, offers = Feedback(*np.zeros((8, 1))), Feedback(np.array([100.0]), *np.zeros((7, 1)))
+    return CampaignState(tick, spent, budget - spent, total or nothing, offers)
 
 
 @pytest.fixture
@@ -52,6 +52,13 @@ def test_without_money_it_waits(campaign: Campaign, forecast: Forecast) -> None:
     reached = pacer.observe(state(1, campaign.budget, campaign.budget))
     assert pacer.target == 0
     assert {pacer.observe(state(tick, campaign.budget, campaign.budget)) for tick in range(2, 13)} == {reached}
+
+
+def test_a_tick_without_traffic_teaches_nothing(campaign: Campaign, forecast: Forecast) -> None:
+    pacer = Pacer(campaign, forecast)
+    pacer.observe(state(0, 0.0, campaign.budget))
+    silent = CampaignState.start(campaign)
+    assert pacer.observe(CampaignState(1, 0.0, campaign.budget, silent.total, silent.last)) == pacer.start
 
 
 def test_without_gain_it_is_constant(campaign: Campaign, forecast: Forecast) -> None:

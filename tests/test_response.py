@@ -9,7 +9,7 @@ import pytest
 
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.log import AuctionLog
-from bidpilot.ctr.metrics import auc
+from bidpilot.ctr.metrics import auc, log_loss
 from bidpilot.ctr.readers import read_log
 from bidpilot.ctr.response import FittedResponse, ResponseConfig, evaluate_response, fit_response
 from bidpilot.ctr.synthetic import Exchange, ExchangeConfig
@@ -96,15 +96,80 @@ def test_too_few_clicks_give_a_constant_and_say_so() -> None:
     assert "too few" in report.notes[0]
 
 
-@pytest.mark.parametrize("wrong", [{"model": "nope"}, {"conversion_model": "nope"}, {"validation_share": 1.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"model": "nope"}, {"conversion_model": "nope"}, {"validation_share": 1.0}, {"min_rows": 1}]
+)
 def test_wrong_settings_are_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(InputError, match=r"known: |between 0 and 1"):
+    with pytest.raises(InputError, match=r"known: |between 0 and 1|at least 2"):
         ResponseConfig(**wrong)  # type: ignore[arg-type]
 
 
-def test_avazu_reaches_the_plain_regressions_auc(data: Path) -> None:
+@pytest.mark.parametrize("model", ["logistic", "deepfm"])
+def test_avazu_reaches_the_plain_regressions_auc(data: Path, model: str) -> None:
     """Train on the first 7,000 rows, test on the rest: at least 0.72."""
     log = read_log(data / "ctr_samples/avazu_first9999.csv.gz").log
-    fitted, _ = fit_response(log.rows(slice(0, 7_000)), ResponseConfig(model="logistic"), np.random.default_rng(0))
+    fitted, _ = fit_response(log.rows(slice(0, 7_000)), ResponseConfig(model=model), np.random.default_rng(0))
     test = log.rows(slice(7_000, len(log)))
     assert auc(test.frame["click"].to_numpy(), fitted.predict(test).pctr) >= 0.72
+
+
+@pytest.mark.parametrize("model", ["logistic", "deepfm"])
+def test_a_handful_of_clicks_is_not_learned_by_heart(model: str) -> None:
+    """25 clicks without cause in 8,000 rows of rare ids: within 5 % of the log loss of the base rate."""
+    rng = np.random.default_rng(6)
+    n, fields = 16_000, ("a", "b", "c", "d")
+    columns: dict[str, object] = {name: rng.integers(0, 3_000, n).astype(str) for name in fields}
+    clicks = np.isin(np.arange(n), np.arange(160, n, 320)).astype(np.int8)
+    log = AuctionLog.from_columns(columns | {"time": np.arange(n) * 30.0, "click": clicks}, categorical=fields)
+    train, test = log.rows(slice(0, 8_000)), log.rows(slice(8_000, n))
+    assert train.frame["click"].sum() == 25
+    fitted, report = fit_response(train, ResponseConfig(model), rng)
+    assert report.events[0].model == model
+    y = test.frame["click"].to_numpy()
+    assert log_loss(y, fitted.predict(test).pctr) < 1.05 * log_loss(y, np.full(len(y), 25 / 8_000))
+
+
+def _small(**columns: object) -> AuctionLog:
+    base = {"time": np.arange(200.0), "site": ["a"] * 200}
+    return AuctionLog.from_columns(base | columns, categorical=("site",), source="small.csv")
+
+
+def test_what_the_log_does_not_record_is_said_and_not_invented() -> None:
+    rng = np.random.default_rng(0)
+    clicks, odd = np.ones(200, np.int8), np.arange(200) % 2
+    fitted, report = fit_response(_small(click=clicks), ResponseConfig(), rng)
+    assert set(fitted.predict(_small(click=clicks)).pcvr.tolist()) == {0.0}
+    assert "does not record conversions" in " ".join(report.notes)
+    fitted, report = fit_response(_small(click=clicks, conversion=odd), ResponseConfig(), rng)
+    assert fitted.value == 1.0
+    assert "no value" in " ".join(report.notes)
+    worth = np.where(odd, np.arange(200.0), 0.0)
+    fitted, _ = fit_response(_small(click=clicks, conversion=odd, value=worth), ResponseConfig(), rng)
+    assert fitted.value == pytest.approx(worth.sum() / 100)
+
+
+def test_only_rows_that_were_shown_count() -> None:
+    """Lost rows have no clicks because nobody saw them: they must not lower the rate."""
+    won = np.arange(200) % 4 == 0
+    log = _small(click=(np.arange(200) % 8 == 0).astype(np.int8), won=won)
+    fitted, report = fit_response(log, ResponseConfig(min_rows=500), np.random.default_rng(0))
+    assert report.events[0].rows == 50
+    assert fitted.predict(log).pctr[0] == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("columns", "config", "message"),
+    [
+        ({}, {}, r"small\.csv: the column click is needed"),
+        ({"click": np.zeros(200, np.int8)}, {"model": "logged"}, r"small\.csv: .*needs the column pctr"),
+        ({"click": np.zeros(200, np.int8), "pctr": [0.1] * 199 + [np.nan]}, {"model": "logged"}, "row 199 has nan"),
+        (
+            {"click": np.ones(200, np.int8), "conversion": np.ones(200, np.int8)},
+            {"conversion_model": "logged"},
+            "predicts clicks, not conversions",
+        ),
+    ],
+)
+def test_a_log_that_does_not_suit_is_refused(columns: dict[str, object], config: dict[str, str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        fit_response(_small(**columns), ResponseConfig(**config), np.random.default_rng(0))  # type: ignore[arg-type]
