@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from bidpilot.ctr.types import FloatArray
+    from bidpilot.envs.day import Day, Opportunities
     from bidpilot.envs.forecast import Forecast
-    from bidpilot.envs.types import Campaign, CampaignState, Day, Opportunities
+    from bidpilot.envs.types import Campaign, CampaignState
 
 
 class BiddingPolicy(Protocol):

@@ -10,7 +10,8 @@ import numpy as np
 if TYPE_CHECKING:
     from bidpilot.agents.base import Past
     from bidpilot.ctr.types import FloatArray
-    from bidpilot.envs.types import Campaign, CampaignState, Opportunities
+    from bidpilot.envs.day import Opportunities
+    from bidpilot.envs.types import Campaign, CampaignState
 
 STEPS = np.geomspace(0.25, 4.0, 9)
 

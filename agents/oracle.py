@@ -14,7 +14,8 @@ from bidpilot.envs.hindsight import best_multiplier
 
 if TYPE_CHECKING:
     from bidpilot.ctr.types import FloatArray
-    from bidpilot.envs.types import Campaign, CampaignState, Day
+    from bidpilot.envs.day import Day
+    from bidpilot.envs.types import Campaign, CampaignState
 
 
 class Oracle(MultiplierPolicy):

@@ -13,7 +13,8 @@ from bidpilot.agents.constant import Config as ConstantConfig
 if TYPE_CHECKING:
     from bidpilot.agents.base import Past
     from bidpilot.ctr.types import FloatArray
-    from bidpilot.envs.types import Campaign, CampaignState, Opportunities
+    from bidpilot.envs.day import Opportunities
+    from bidpilot.envs.types import Campaign, CampaignState
 
 
 @dataclass(frozen=True, slots=True)

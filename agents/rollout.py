@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from bidpilot.agents.base import BiddingPolicy
-    from bidpilot.envs.types import Campaign, Day, EpisodeResult
+    from bidpilot.envs.day import Day
+    from bidpilot.envs.types import Campaign, EpisodeResult
 
 
 def run_episode(policy: BiddingPolicy, day: Day, campaign: Campaign, rng: np.random.Generator) -> EpisodeResult:

@@ -58,8 +58,8 @@ class ResponseConfig:
     """Settings of fit_response.
 
     model: of clicks. conversion_model: of conversions given a click. validation_share: the last part of the
-    training rows, for early stopping and calibration. min_rows, min_positives: below either, an event gets a
-    constant rate. epochs: at most so many; None for the model's own number.
+    training rows, for early stopping and calibration. min_rows, min_positives: with fewer rows, or fewer with
+    or without the event, it gets a constant rate. epochs: at most so many; None for the model's own number.
     """
 
     model: str = "deepfm"
@@ -232,9 +232,9 @@ def _fit_event(
     rows = log.rows(keep)
     count, positives = len(rows), int(rows.frame[event].sum())
     settings = config.settings(name)
-    if settings.trains and (count < config.min_rows or positives < config.min_positives):
+    if settings.trains and (count < config.min_rows or min(positives, count - positives) < config.min_positives):
         rate = (positives + 0.5) / (count + 1.0)
-        note = f"{positives} {event}s in {count} rows are too few for {name}: every row gets the rate {rate:.3g}"
+        note = f"{count} rows, {positives} of them {event}s, are too few for {name}: every row gets the rate {rate:.3g}"
         report = EventReport(event, CONSTANT, count, positives, Curve(), IDENTITY.kind, note)
         return EventModel(CONSTANT, Constant(rate)), report
     cut = min(max(round(count * (1.0 - config.validation_share)), 1), count - 1)

@@ -18,6 +18,9 @@ BoolArray: TypeAlias = npt.NDArray[np.bool_]
 MICROS = 1_000_000
 """Micro-currency units in one unit of currency; money is int64 micro-currency per impression."""
 
+EXACT = 2**52
+"""Totals below this are exact in float64, which holds the prefix sums."""
+
 UNWINNABLE = 2**40
 """A price (micro-currency) that no bid reaches: the mass above the highest price ever identified."""
 

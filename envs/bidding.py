@@ -16,10 +16,11 @@ from bidpilot.envs.market import MiscalibratedMarket
 from bidpilot.envs.observations import bounds
 from bidpilot.envs.residual import Residual
 from bidpilot.envs.rewards import EXPECTED, Tick, reward_term
-from bidpilot.envs.types import COLUMNS, Campaign, Day
+from bidpilot.envs.types import COLUMNS, Campaign
 
 if TYPE_CHECKING:
     from bidpilot.ctr.types import FloatArray
+    from bidpilot.envs.day import Day
     from bidpilot.envs.forecast import Forecast
     from bidpilot.envs.market import Market
     from bidpilot.envs.scenarios import Scenario

@@ -9,10 +9,11 @@ import numpy as np
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.types import MICROS, FloatArray, whole_micros
 from bidpilot.envs.simulator import play, play_bids
-from bidpilot.envs.types import COLUMNS, Campaign, CampaignState, Day, EpisodeResult, Feedback, Outcome
+from bidpilot.envs.types import COLUMNS, Campaign, CampaignState, EpisodeResult, Feedback, Outcome
 
 if TYPE_CHECKING:
     from bidpilot.ctr.types import IntArray
+    from bidpilot.envs.day import Day
 
 
 class Episode:

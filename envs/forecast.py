@@ -14,7 +14,7 @@ from bidpilot.envs.types import COLUMNS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bidpilot.envs.types import Day
+    from bidpilot.envs.day import Day
 
 SPEND, PREDICTED = COLUMNS.index("spend"), COLUMNS.index("predicted")
 STEPS = 129

@@ -11,7 +11,7 @@ from bidpilot.envs.types import COLUMNS
 
 if TYPE_CHECKING:
     from bidpilot.ctr.types import FloatArray
-    from bidpilot.envs.types import Day
+    from bidpilot.envs.day import Day
 
 
 LOWEST = float(np.finfo(np.float64).tiny)

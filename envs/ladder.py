@@ -16,7 +16,7 @@ from bidpilot.envs.types import COLUMNS
 
 if TYPE_CHECKING:
     from bidpilot.ctr.types import FloatArray, IntArray
-    from bidpilot.envs.types import Day
+    from bidpilot.envs.day import Day
 
 
 @dataclass(frozen=True, slots=True)

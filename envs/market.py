@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from bidpilot.ctr.types import MICROS, UNWINNABLE, FloatArray, IntArray, to_micros
+from bidpilot.envs.day import Day, Hidden, Opportunities
 from bidpilot.envs.goal import Goal
-from bidpilot.envs.types import Day, Hidden, Opportunities
 
 if TYPE_CHECKING:
     from bidpilot.ctr.log import AuctionLog

@@ -9,7 +9,7 @@ import numpy as np
 
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.types import MICROS, FloatArray, IntArray
-from bidpilot.envs.types import Day, Hidden, Opportunities
+from bidpilot.envs.day import Day, Hidden, Opportunities
 
 if TYPE_CHECKING:
     from bidpilot.ctr.log import AuctionLog

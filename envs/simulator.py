@@ -15,10 +15,10 @@ from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.types import MICROS, BoolArray, FloatArray, IntArray, whole_micros
 from bidpilot.envs.auctions import pricing_rule
 from bidpilot.envs.ladder import rows_table
-from bidpilot.envs.types import COLUMNS, Day, Outcome
+from bidpilot.envs.types import COLUMNS, Outcome
 
 if TYPE_CHECKING:
-    from bidpilot.envs.types import Opportunities
+    from bidpilot.envs.day import Day, Opportunities
 
 SPEND = COLUMNS.index("spend")
 HIGHEST = np.finfo(np.float64).max

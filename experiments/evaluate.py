@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from bidpilot.agents.base import BiddingPolicy
     from bidpilot.ctr.types import FloatArray
-    from bidpilot.envs.types import Campaign, Day
+    from bidpilot.envs.day import Day
+    from bidpilot.envs.types import Campaign
 
 
 WHOLE_DAYS = 10

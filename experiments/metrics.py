@@ -13,7 +13,8 @@ from bidpilot.envs.hindsight import best_multiplier, best_plan, best_value
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bidpilot.envs.types import Campaign, Day, EpisodeResult
+    from bidpilot.envs.day import Day
+    from bidpilot.envs.types import Campaign, EpisodeResult
 
 RECORD = (
     "episodes",

@@ -18,7 +18,7 @@ from bidpilot.experiments.source import LOGGED_DAYS
 from bidpilot.experiments.streams import stream
 
 if TYPE_CHECKING:
-    from bidpilot.envs.types import Day
+    from bidpilot.envs.day import Day
     from bidpilot.experiments.run import Run
     from bidpilot.experiments.source import Source
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from bidpilot.agents.base import BiddingPolicy, Past, PolicyConfig
     from bidpilot.ctr.types import FloatArray
-    from bidpilot.envs.types import Day
+    from bidpilot.envs.day import Day
 
 EXPECTED = COLUMNS.index("expected")
 

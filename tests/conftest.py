@@ -16,12 +16,12 @@ from hypothesis import settings
 from bidpilot.ctr.log import AuctionLog
 from bidpilot.ctr.types import UNWINNABLE, FloatArray, IntArray, Response
 from bidpilot.envs.beliefs import Beliefs, Segments, ValueGroups
+from bidpilot.envs.day import Day, Hidden, Opportunities
 from bidpilot.envs.forecast import Forecast
 from bidpilot.envs.goal import Goal
 from bidpilot.envs.market import Market, draw_days
 from bidpilot.envs.scenarios import default_market
 from bidpilot.envs.timeline import Timeline
-from bidpilot.envs.types import Day, Hidden, Opportunities
 
 settings.register_profile("few", max_examples=25, derandomize=True, deadline=None)
 settings.register_profile("nightly", max_examples=1000, deadline=None)

@@ -15,11 +15,12 @@ from bidpilot.agents.bandits.ucb1 import upper_bound_arm
 from bidpilot.agents.base import Past
 from bidpilot.agents.rollout import run_episode
 from bidpilot.envs.controller import Pacer
+from bidpilot.envs.day import Day
 from bidpilot.envs.episode import Episode
 from bidpilot.envs.forecast import Forecast
 from bidpilot.envs.market import draw_days
 from bidpilot.envs.scenarios import default_market
-from bidpilot.envs.types import Campaign, Day
+from bidpilot.envs.types import Campaign
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from bidpilot.agents.base import MultiplierPolicy
-from bidpilot.envs.types import Campaign, CampaignState, Feedback, Opportunities
+from bidpilot.envs.day import Opportunities
+from bidpilot.envs.types import Campaign, CampaignState, Feedback
 
 if TYPE_CHECKING:
     from bidpilot.ctr.types import FloatArray

@@ -23,12 +23,13 @@ from bidpilot.envs.forecast import Forecast
 from bidpilot.envs.market import draw_days
 from bidpilot.envs.observations import bounds, names
 from bidpilot.envs.scenarios import Scenario, default_market
-from bidpilot.envs.types import Campaign, Day
+from bidpilot.envs.types import Campaign
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from bidpilot.ctr.types import FloatArray
+    from bidpilot.envs.day import Day
 
 TICKS = 24
 GROUPS = 8
@@ -117,7 +118,8 @@ def test_a_fresh_process_without_torch_and_sb3_gives_the_same_actions_and_episod
         from pathlib import Path
         from bidpilot.agents.bundle import load_bundle
         from bidpilot.agents.rollout import run_episode
-        from bidpilot.envs.types import Campaign, Day, Hidden, Opportunities
+        from bidpilot.envs.day import Day, Hidden, Opportunities
+        from bidpilot.envs.types import Campaign
 
         policy = load_bundle(Path({str(path)!r})).policy
         actions = policy.actor(np.load("in.npz")["observations"])

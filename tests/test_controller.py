@@ -7,9 +7,10 @@ import pytest
 
 from bidpilot.ctr.types import MICROS
 from bidpilot.envs.controller import GAIN, Controller, Pacer
+from bidpilot.envs.day import Day
 from bidpilot.envs.episode import Episode
 from bidpilot.envs.forecast import Forecast
-from bidpilot.envs.types import Campaign, CampaignState, Day, Feedback
+from bidpilot.envs.types import Campaign, CampaignState, Feedback
 
 
 def state(tick: int, spent: float, budget: float, total: Feedback | None = None) -> CampaignState:

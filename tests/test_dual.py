@@ -11,9 +11,10 @@ from bidpilot.agents.base import Past
 from bidpilot.agents.dual import Config, Dual
 from bidpilot.agents.rollout import run_episode
 from bidpilot.ctr.types import MICROS
+from bidpilot.envs.day import Day, Hidden, Opportunities
 from bidpilot.envs.forecast import Forecast
 from bidpilot.envs.hindsight import best_multiplier, best_value
-from bidpilot.envs.types import Campaign, CampaignState, Day, Feedback, Hidden, Opportunities
+from bidpilot.envs.types import Campaign, CampaignState, Feedback
 
 TICKS = 10
 BUDGET = 30.0

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.types import MICROS, UNWINNABLE, to_micros, whole_micros
-from bidpilot.envs.types import COLUMNS, Campaign, Day, EpisodeResult, Feedback, on_grid
+from bidpilot.envs.day import Day, on_grid
+from bidpilot.envs.types import COLUMNS, Campaign, EpisodeResult, Feedback
 
 AMOUNTS = st.lists(
     st.one_of(st.floats(0, 1e6), st.floats(-1e6, 1e6), st.floats(0, 1e-300), st.just(0.1), st.just(float("nan"))),

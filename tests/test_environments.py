@@ -20,6 +20,7 @@ from bidpilot.agents.rollout import run_episode
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.types import MICROS
 from bidpilot.envs.bidding import BiddingEnv
+from bidpilot.envs.day import Day, Hidden, Opportunities
 from bidpilot.envs.forecast import Forecast
 from bidpilot.envs.hindsight import best_value
 from bidpilot.envs.market import Market
@@ -27,7 +28,7 @@ from bidpilot.envs.observations import names, table
 from bidpilot.envs.rewards import REWARDS
 from bidpilot.envs.scenarios import SCENARIOS, find_scenario, make
 from bidpilot.envs.simulator import play
-from bidpilot.envs.types import COLUMNS, Day, Hidden, Opportunities
+from bidpilot.envs.types import COLUMNS
 
 Floats = npt.NDArray[np.float32]
 Step = tuple[bytes, float, bool, bool, str]

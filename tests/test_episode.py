@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.types import MICROS, FloatArray
+from bidpilot.envs.day import Day
 from bidpilot.envs.episode import Episode
 from bidpilot.envs.simulator import play
-from bidpilot.envs.types import COLUMNS, Campaign, CampaignState, Day, Feedback
+from bidpilot.envs.types import COLUMNS, Campaign, CampaignState, Feedback
 
 
 @given(seed=st.integers(0, 2**32 - 1))

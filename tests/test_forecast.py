@@ -8,9 +8,10 @@ import pytest
 
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.types import MICROS, UNWINNABLE, FloatArray
+from bidpilot.envs.day import Day
 from bidpilot.envs.forecast import Forecast
 from bidpilot.envs.simulator import play
-from bidpilot.envs.types import COLUMNS, Day
+from bidpilot.envs.types import COLUMNS
 
 AUCTIONS = ("second_price", "first_price")
 

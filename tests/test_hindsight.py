@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from bidpilot.ctr.types import MICROS, UNWINNABLE
+from bidpilot.envs.day import Day
 from bidpilot.envs.episode import Episode
 from bidpilot.envs.hindsight import best_multiplier, best_plan, best_value
-from bidpilot.envs.types import Campaign, Day, EpisodeResult
+from bidpilot.envs.types import Campaign, EpisodeResult
 
 SEEDS = st.integers(0, 2**32 - 1)
 AUCTIONS = ("second_price", "first_price")

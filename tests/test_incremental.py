@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
@@ -14,7 +16,10 @@ from bidpilot.envs.episode import Episode
 from bidpilot.envs.forecast import Forecast
 from bidpilot.envs.market import draw_days
 from bidpilot.envs.scenarios import default_market
-from bidpilot.envs.types import Campaign, CampaignState, Day, Feedback
+from bidpilot.envs.types import Campaign, CampaignState, Feedback
+
+if TYPE_CHECKING:
+    from bidpilot.envs.day import Day
 
 TICKS = 24
 

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bidpilot.ctr.types import UNWINNABLE
+from bidpilot.envs.day import Day
 from bidpilot.envs.ladder import rows_table
 from bidpilot.envs.simulator import HIGHEST, scan
-from bidpilot.envs.types import COLUMNS, Day
+from bidpilot.envs.types import COLUMNS
 
 ENDLESS = 2**52
 

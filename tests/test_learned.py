@@ -16,11 +16,12 @@ from bidpilot.agents.base import Past
 from bidpilot.agents.learned import Actor, Floats, LearnedPolicy
 from bidpilot.agents.rollout import run_episode
 from bidpilot.ctr.errors import InputError
+from bidpilot.envs.day import Day
 from bidpilot.envs.forecast import Forecast
 from bidpilot.envs.market import draw_days
 from bidpilot.envs.observations import bounds, names
 from bidpilot.envs.scenarios import Scenario, default_market, make
-from bidpilot.envs.types import Campaign, Day
+from bidpilot.envs.types import Campaign
 
 if TYPE_CHECKING:
     from typing import Literal

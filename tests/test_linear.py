@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,10 @@ from bidpilot.envs.forecast import Forecast
 from bidpilot.envs.hindsight import best_value
 from bidpilot.envs.market import draw_days
 from bidpilot.envs.scenarios import default_market
-from bidpilot.envs.types import Campaign, Day
+from bidpilot.envs.types import Campaign
+
+if TYPE_CHECKING:
+    from bidpilot.envs.day import Day
 
 TICKS = 12
 

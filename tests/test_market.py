@@ -10,11 +10,11 @@ from bidpilot.ctr.log import SECONDS_PER_DAY, AuctionLog
 from bidpilot.ctr.synthetic import SEGMENTS, Exchange, ExchangeConfig
 from bidpilot.ctr.types import UNWINNABLE, Response
 from bidpilot.envs.beliefs import Beliefs, Segments
+from bidpilot.envs.day import Day
 from bidpilot.envs.goal import Goal
 from bidpilot.envs.hindsight import best_value
 from bidpilot.envs.market import Market, MiscalibratedMarket, SimulatedMarket, SyntheticMarket, draw_days
 from bidpilot.envs.timeline import Timeline
-from bidpilot.envs.types import Day
 
 DAILY = Timeline(0.0, SECONDS_PER_DAY / 24, 24)
 CALM = {"level": 0.0, "drift": 0.0, "shortfall": 0.0, "surge": 0.0}

@@ -12,12 +12,13 @@ from bidpilot.agents.oracle import Oracle
 from bidpilot.agents.registry import policies
 from bidpilot.agents.rollout import run_episode
 from bidpilot.ctr.types import MICROS
+from bidpilot.envs.day import Day, Hidden, Opportunities
 from bidpilot.envs.forecast import Forecast
 from bidpilot.envs.hindsight import best_value
 from bidpilot.envs.market import MiscalibratedMarket, draw_days
 from bidpilot.envs.replay import ReplayMarket
 from bidpilot.envs.scenarios import default_market
-from bidpilot.envs.types import Campaign, Day, Hidden, Opportunities
+from bidpilot.envs.types import Campaign
 
 TICKS = 12
 

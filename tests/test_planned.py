@@ -5,15 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bidpilot.agents import dual, incremental, pid, resolve
+from bidpilot.agents import dual
 from bidpilot.agents.base import Past
 from bidpilot.agents.planned import PlannedPolicy
+from bidpilot.agents.registry import policies
 from bidpilot.agents.rollout import run_episode
 from bidpilot.ctr.types import MICROS
+from bidpilot.envs.day import Day
 from bidpilot.envs.forecast import Forecast
 from bidpilot.envs.market import draw_days
 from bidpilot.envs.scenarios import default_market
-from bidpilot.envs.types import COLUMNS, Campaign, CampaignState, Day, Feedback
+from bidpilot.envs.types import COLUMNS, Campaign, CampaignState, Feedback
 
 TICKS = 48
 OUTAGE = 20
@@ -82,17 +84,13 @@ def after_an_outage(day: Day, begin: int) -> Day:
 
 
 @pytest.mark.parametrize("begin", [0, 16])
-@pytest.mark.parametrize(
-    "module",
-    [pid, resolve, incremental],
-    ids=lambda module: module.__name__.rpartition(".")[2],
-)
+@pytest.mark.parametrize("name", ["pid", "resolve", "incremental", "recalibrate"])
 def test_after_20_ticks_without_traffic_the_first_spends_at_most_twice_its_plan(
-    module: object, begin: int, past: Past
+    name: str, begin: int, past: Past
 ) -> None:
-    config = pid.Config() if module is pid else resolve.Config() if module is resolve else incremental.Config()
+    policy = policies()[name]().build(past)
     campaign = Campaign(past.forecast.full_cost / 8, TICKS, past.forecast.full_cost)
-    result = run_episode(config.build(past), after_an_outage(past.days[0], begin), campaign, np.random.default_rng(0))
+    result = run_episode(policy, after_an_outage(past.days[0], begin), campaign, np.random.default_rng(0))
     spend = result.table[:, COLUMNS.index("spend")] / MICROS
     planned = campaign.budget * past.forecast.plan(campaign.scarcity)
     assert 0 < spend[begin + OUTAGE] <= 2 * planned[begin + OUTAGE]

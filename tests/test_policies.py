@@ -15,13 +15,14 @@ from bidpilot.agents.oracle import Oracle
 from bidpilot.agents.registry import policies
 from bidpilot.agents.rollout import run_episode
 from bidpilot.ctr.types import MICROS
+from bidpilot.envs.day import Day, Hidden, Opportunities
 from bidpilot.envs.episode import Episode
 from bidpilot.envs.forecast import Forecast
 from bidpilot.envs.hindsight import best_value
 from bidpilot.envs.market import draw_days
 from bidpilot.envs.scenarios import default_market
 from bidpilot.envs.simulator import seen_at
-from bidpilot.envs.types import Campaign, CampaignState, Day, EpisodeResult, Feedback, Hidden, Opportunities
+from bidpilot.envs.types import Campaign, CampaignState, EpisodeResult, Feedback
 
 if TYPE_CHECKING:
     from collections.abc import Callable

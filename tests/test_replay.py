@@ -10,10 +10,10 @@ import pytest
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.log import SECONDS_PER_DAY, AuctionLog
 from bidpilot.envs.beliefs import Beliefs
+from bidpilot.envs.day import Day
 from bidpilot.envs.goal import Goal
 from bidpilot.envs.replay import ReplayMarket, coverage, replay_days, resampled
 from bidpilot.envs.timeline import Timeline
-from bidpilot.envs.types import Day
 
 QUARTERS = Timeline(0.0, SECONDS_PER_DAY / 4, 4)
 HOURS = [0, 5, 7, 13, 20, 23]

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from bidpilot.envs.controller import Controller, Pacer
+from bidpilot.envs.day import Day
 from bidpilot.envs.episode import Episode
 from bidpilot.envs.forecast import Forecast
 from bidpilot.envs.observations import names
 from bidpilot.envs.residual import Residual
 from bidpilot.envs.scenarios import Scenario
-from bidpilot.envs.types import Campaign, CampaignState, Day
+from bidpilot.envs.types import Campaign, CampaignState
 
 
 @pytest.fixture

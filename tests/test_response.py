@@ -93,7 +93,9 @@ def test_too_few_clicks_give_a_constant_and_say_so() -> None:
     log = AuctionLog.from_columns(frame | {"site": ["a"] * 300}, categorical=("site",))
     fitted, report = fit_response(log, ResponseConfig(), np.random.default_rng(0))
     assert len(set(fitted.predict(log).pctr.tolist())) == 1
-    assert "too few" in report.notes[0]
+    assert "300 rows, 1 of them clicks, are too few" in report.notes[0]
+    _, report = fit_response(log.rows(slice(0, 1)), ResponseConfig(), np.random.default_rng(0))
+    assert "1 rows, 1 of them clicks, are too few" in report.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -135,16 +137,16 @@ def _small(**columns: object) -> AuctionLog:
 
 
 def test_what_the_log_does_not_record_is_said_and_not_invented() -> None:
-    rng = np.random.default_rng(0)
+    rng, config = np.random.default_rng(0), ResponseConfig(epochs=1)
     clicks, odd = np.ones(200, np.int8), np.arange(200) % 2
-    fitted, report = fit_response(_small(click=clicks), ResponseConfig(), rng)
+    fitted, report = fit_response(_small(click=clicks), config, rng)
     assert set(fitted.predict(_small(click=clicks)).pcvr.tolist()) == {0.0}
     assert "does not record conversions" in " ".join(report.notes)
-    fitted, report = fit_response(_small(click=clicks, conversion=odd), ResponseConfig(), rng)
+    fitted, report = fit_response(_small(click=clicks, conversion=odd), config, rng)
     assert fitted.value == 1.0
     assert "no value" in " ".join(report.notes)
     worth = np.where(odd, np.arange(200.0), 0.0)
-    fitted, _ = fit_response(_small(click=clicks, conversion=odd, value=worth), ResponseConfig(), rng)
+    fitted, _ = fit_response(_small(click=clicks, conversion=odd, value=worth), config, rng)
     assert fitted.value == pytest.approx(worth.sum() / 100)
 
 
@@ -172,4 +174,4 @@ def test_only_rows_that_were_shown_count() -> None:
 )
 def test_a_log_that_does_not_suit_is_refused(columns: dict[str, object], config: dict[str, str], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        fit_response(_small(**columns), ResponseConfig(**config), np.random.default_rng(0))  # type: ignore[arg-type]
+        fit_response(_small(**columns), ResponseConfig(epochs=1, **config), np.random.default_rng(0))  # type: ignore[arg-type]

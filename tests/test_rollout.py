@@ -13,11 +13,12 @@ from bidpilot.agents.linear import Config
 from bidpilot.agents.rollout import run_episode
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.types import MICROS
+from bidpilot.envs.day import Day, Hidden, Opportunities
 from bidpilot.envs.forecast import Forecast
 from bidpilot.envs.market import draw_days
 from bidpilot.envs.scenarios import default_market
 from bidpilot.envs.simulator import play_bids
-from bidpilot.envs.types import COLUMNS, Campaign, CampaignState, Day, Hidden, Opportunities, Outcome
+from bidpilot.envs.types import COLUMNS, Campaign, CampaignState, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,12 +19,13 @@ from bidpilot.envs.market import Market, MiscalibratedMarket, draw_days
 from bidpilot.envs.observations import names
 from bidpilot.envs.replay import ReplayMarket
 from bidpilot.envs.scenarios import SCENARIOS, Scenario, default_market, make
-from bidpilot.envs.types import Campaign, Day
+from bidpilot.envs.types import Campaign
 
 if TYPE_CHECKING:
     from bidpilot.agents.base import BiddingPolicy
     from bidpilot.ctr.types import FloatArray
     from bidpilot.envs.bidding import BiddingEnv
+    from bidpilot.envs.day import Day
 
 PPO = sb3.Config(steps=384, envs=2, rollout=96, batch=64, epochs=2, hidden=(16, 16), evaluations=3)
 SAC = replace(PPO, algorithm="sac", steps=160, batch=32, evaluations=2)

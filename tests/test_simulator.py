@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.types import MICROS, UNWINNABLE, FloatArray
+from bidpilot.envs.day import Day
 from bidpilot.envs.episode import Episode
 from bidpilot.envs.simulator import affordable, play, play_bids, scan, seen_at
-from bidpilot.envs.types import COLUMNS, Campaign, Day
+from bidpilot.envs.types import COLUMNS, Campaign
 
 SEEDS = st.integers(0, 2**32 - 1)
 AUCTIONS = st.sampled_from(["second_price", "first_price"])

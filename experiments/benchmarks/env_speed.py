@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bidpilot.ctr.types import FloatArray
-    from bidpilot.envs.types import Day
+    from bidpilot.envs.day import Day
 
 SIZES = (5_000, 50_000, 500_000)
 ENOUGH = 10**18
