@@ -2,109 +2,98 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bidpilot.ctr.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import onnx
-    import torch
+    import numpy.typing as npt
+    from onnx import ModelProto
 
     from bidpilot.agents.learned import Actor, Floats
 
 OPSET = 20
+IR = 10
 TOLERANCE = 1e-5
 
 
 def onnx_bytes(actor: Actor, reach: float, observations: Floats, actions: Floats) -> bytes:
-    """Export an actor, check it in ONNX Runtime against the probes, and return the file's bytes.
+    """Write an actor as a graph, check it in ONNX Runtime against the probes, and return the file's bytes.
 
     Input: observation (batch, d) float32, raw. Outputs: action (batch, groups) in -1..1, and factor =
     exp(reach x action), by which the controller's multiplier is to be multiplied. Raises InputError when the
     packages are missing or the graph answers differently.
     """
     try:
+        import onnx
         import onnxruntime
-        import onnxscript  # noqa: F401 - torch's exporter needs it; fail early and clearly
-        import torch
     except ImportError as error:
         raise InputError(f"export needs the package {error.name!r}: pip install 'bidpilot[onnx]'") from error
-    with _quiet_exporter():
-        program = torch.onnx.export(
-            _module(actor, reach).eval(),
-            (torch.zeros(2, len(actor.mean)),),
-            input_names=["observation"],
-            output_names=["action", "factor"],
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
-            opset_version=OPSET,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
-    if program is None:
-        raise RuntimeError("torch.onnx.export returned no program")
-    data: bytes = _without_notes(program.model_proto).SerializeToString(deterministic=True)
+    graph = _Graph()
+    action = _layers(graph, actor, _normalised(graph, actor))
+    graph.add("Identity", action, out="action")
+    graph.add("Exp", graph.add("Mul", "action", graph.constant(reach, np.float32)), out="factor")
+    model = graph.model(len(actor.mean), actor.groups)
+    onnx.checker.check_model(model, full_check=True)
+    data: bytes = model.SerializeToString(deterministic=True)
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-    answered = session.run(["action"], {"observation": observations})[0]
-    gap = float(np.abs(answered - actions).max())
+    gap = float(np.abs(session.run(["action"], {"observation": observations})[0] - actions).max())
     if not gap <= TOLERANCE:
         raise InputError(f"the ONNX graph's actions differ from the probes by {gap:.2g} (allowed {TOLERANCE:g})")
     return data
 
 
-@contextlib.contextmanager
-def _quiet_exporter() -> Iterator[None]:
-    """Keep torch's notes about its own deprecations and about torchvision, which no one here uses, to itself."""
-    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
+def _normalised(graph: _Graph, actor: Actor) -> str:
+    """Add clip((observation - mean) * scale), in float64 as in training, and return its name."""
+    double, single = 11, 1  # TensorProto.DOUBLE, FLOAT
+    x = graph.add("Cast", "observation", to=double)
+    x = graph.add("Sub", x, graph.constant(actor.mean, np.float64))
+    x = graph.add("Mul", x, graph.constant(actor.scale, np.float64))
+    x = graph.add("Clip", x, *(graph.constant(end, np.float64) for end in (-actor.clip, actor.clip)))
+    return graph.add("Cast", x, to=single)
 
 
-def _without_notes(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Drop the exporter's notes: they name folders of this machine, so the bytes would differ between machines."""
-    graph = model.graph
-    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer, *graph.value_info):
-        part.ClearField("metadata_props")
-    return model
+def _layers(graph: _Graph, actor: Actor, x: str) -> str:
+    """Add the layers and the head, and return the action's name."""
+    for number, (weight, bias) in enumerate(zip(actor.weights, actor.biases, strict=True), start=1):
+        x = graph.add("Gemm", x, *(graph.constant(part, np.float32) for part in (weight, bias)), transB=1)
+        if number < len(actor.weights):
+            x = graph.add("Tanh" if actor.activation == "tanh" else "Relu", x)
+    if actor.head == "tanh":
+        return graph.add("Tanh", x)
+    return graph.add("Clip", x, *(graph.constant(end, np.float32) for end in (-1.0, 1.0)))
 
 
-def _module(actor: Actor, reach: float) -> torch.nn.Module:
-    """Return the actor as a torch module with two outputs."""
-    import torch
+class _Graph:
+    """Nodes and constants in the order in which they are added; each is named by its number."""
 
-    class Graph(torch.nn.Module):
-        mean: torch.Tensor
-        scale: torch.Tensor
+    def __init__(self) -> None:
+        self._nodes: list[Any] = []
+        self._constants: list[Any] = []
 
-        def __init__(self) -> None:
-            super().__init__()
-            self.register_buffer("mean", torch.as_tensor(actor.mean))
-            self.register_buffer("scale", torch.as_tensor(actor.scale))
-            self.layers = torch.nn.ModuleList()
-            for weight, bias in zip(actor.weights, actor.biases, strict=True):
-                layer = torch.nn.Linear(weight.shape[1], weight.shape[0])
-                layer.weight.data, layer.bias.data = torch.as_tensor(weight), torch.as_tensor(bias)
-                self.layers.append(layer)
+    def add(self, operator: str, *inputs: str, out: str = "", **settings: Any) -> str:  # noqa: ANN401 - an operator's attributes
+        """Add a node and return the name of what it gives."""
+        from onnx.helper import make_node
 
-        def forward(self, observation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            x = ((observation.double() - self.mean) * self.scale).clamp(-actor.clip, actor.clip).float()
-            for layer in self.layers[:-1]:
-                x = torch.tanh(layer(x)) if actor.activation == "tanh" else torch.relu(layer(x))
-            x = self.layers[-1](x)
-            action = torch.tanh(x) if actor.head == "tanh" else x.clamp(-1.0, 1.0)
-            return action, torch.exp(reach * action)
+        name = out or f"{operator.lower()}{len(self._nodes)}"
+        self._nodes.append(make_node(operator, inputs, [name], name=f"{name}_node", **settings))
+        return name
 
-    return Graph()
+    def constant(self, amount: npt.ArrayLike, dtype: type[np.generic]) -> str:
+        """Add a constant and return its name."""
+        from onnx.numpy_helper import from_array
+
+        name = f"constant{len(self._constants)}"
+        self._constants.append(from_array(np.asarray(amount, dtype=dtype), name))
+        return name
+
+    def model(self, width: int, groups: int) -> ModelProto:
+        """Return the whole: observation (batch, width) -> action, factor (batch, groups)."""
+        from onnx import TensorProto, helper
+
+        given = [helper.make_tensor_value_info("observation", TensorProto.FLOAT, ["batch", width])]
+        made = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch", groups]) for n in ("action", "factor")]
+        graph = helper.make_graph(self._nodes, "policy", given, made, self._constants)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR)

@@ -117,7 +117,10 @@ def sigmoid(score: FloatArray) -> FloatArray:
 
 
 def _isotonic(score: FloatArray, p: FloatArray, label: FloatArray) -> Calibrator:
-    """Return the isotonic calibrator of scores whose scaled probabilities p already sum to the positives."""
+    """Return the isotonic calibrator of scores whose scaled probabilities p already sum to the positives.
+
+    Knots are the mean scores of the blocks, and the ends of the first and the last.
+    """
     _, place = np.unique(score, return_inverse=True)
     count = np.bincount(place).astype(np.float64)
     _, weight = pava(np.bincount(place, label) / count, count)
@@ -125,8 +128,11 @@ def _isotonic(score: FloatArray, p: FloatArray, label: FloatArray) -> Calibrator
     n, expected, actual = (np.bincount(block, values) for values in (np.ones_like(label), p, label))
     misses = (n - actual + BLOCK_PRIOR) / (n - expected + BLOCK_PRIOR) * (n - expected)
     hits = (actual + BLOCK_PRIOR) / (expected + BLOCK_PRIOR) * expected
-    x = np.bincount(block, score) / n
-    y = np.log(hits) - np.log(misses)
+    centre, level = np.bincount(block, score) / n, np.log(hits) - np.log(misses)
+    ends = np.array([score.min(), score.max()])
+    outer = level[[0, -1]] + MIN_SLOPE * (ends - centre[[0, -1]])
+    x, first = np.unique(np.concatenate([centre, ends]), return_index=True)
+    y = np.concatenate([level, outer])[first]
     y = np.maximum.accumulate(y - MIN_SLOPE * x) + MIN_SLOPE * x
     shape = Calibrator(x, y)
     return Calibrator(x, y + _shift(logit(shape(sigmoid(score))), label.sum()))

@@ -37,6 +37,16 @@ class Forecast:
     full_cost: float
     full_value: float
 
+    def __post_init__(self) -> None:
+        """Check that the table is one."""
+        grid = (len(self.multipliers), len(self.volume))
+        rising = len(self.multipliers) > 1 and self.multipliers[0] > 0 and (np.diff(self.multipliers) > 0).all()
+        if not rising or self.spend.shape != grid or self.value.shape != grid:
+            raise InputError(
+                f"a forecast needs rising multipliers above 0 and tables of {grid}; "
+                f"got {self.spend.shape} and {self.value.shape}"
+            )
+
     @classmethod
     def of(cls, days: Sequence[Day], auction: str = "second_price") -> Forecast:
         """Measure past days. Raises InputError when they hold nothing that can be won."""
@@ -79,8 +89,9 @@ class Forecast:
         return np.asarray(0.99 * spend / spend.sum() + 0.01 * self.volume)
 
     def _row(self, table: FloatArray, multiplier: float) -> FloatArray:
-        place = float(np.interp(np.log(max(multiplier, 1e-300)), np.log(self.multipliers), np.arange(STEPS)))
-        low = min(int(place), STEPS - 2)
+        steps = np.arange(len(self.multipliers))
+        place = float(np.interp(np.log(max(multiplier, 1e-300)), np.log(self.multipliers), steps))
+        low = min(int(place), len(steps) - 2)
         part = place - low
         return np.asarray((1.0 - part) * table[low] + part * table[low + 1])
 

@@ -60,6 +60,16 @@ def test_probabilities_stay_inside_and_the_order_strict() -> None:
     assert (np.diff(calibrated[1:-1]) > 0).all()
 
 
+def test_predictions_that_tell_nothing_are_flattened_but_keep_their_order() -> None:
+    """Isotonic regression of a falling relation is flat; odds scaling alone would leave the spread."""
+    rng = np.random.default_rng(4)
+    p = rng.uniform(0.05, 0.6, 20_000)
+    calibrated = fit_calibrator(p, rng.random(20_000) < 0.7 - p)(p)
+    assert np.ptp(calibrated) < 0.1 * np.ptp(p)
+    order = np.argsort(p)
+    assert (np.diff(calibrated[order])[np.diff(p[order]) > 0] > 0).all()
+
+
 def test_what_is_no_probability_is_refused() -> None:
     with pytest.raises(InputError, match=r"row 1 has 1\.2"):
         fit_calibrator(np.array([0.5, 1.2]), np.array([0, 1]))

@@ -78,7 +78,7 @@ def test_a_graph_that_answers_differently_is_refused() -> None:
         onnx_bytes(actor, REACH, probes, (actor(probes) - 0.001).astype(np.float32))
 
 
-@pytest.mark.parametrize("package", ["onnxruntime", "onnxscript"])
+@pytest.mark.parametrize("package", ["onnxruntime", "onnx"])
 def test_a_missing_package_is_named_with_what_to_do(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(InputError, match=rf"needs the package '{package}': pip install 'bidpilot\[onnx\]'"):
