@@ -16,13 +16,16 @@ from bidpilot.ctr.errors import InputError
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from bidpilot.ctr.types import FloatArray
+    from bidpilot.ctr.types import FloatArray, IntArray
 
 LIMIT = 16.0
 """Log-odds are clipped to +-LIMIT, so that no probability is 0 or 1."""
 
 MIN_SLOPE = 0.02
 """A flat stretch of the isotonic regression keeps this slope, so that the order of predictions survives."""
+
+BIN_POSITIVES = 10
+"""Isotonic regression sees rows in bins of so many expected positives: single rows would make steps of their own."""
 
 BLOCK_PRIOR = 5.0
 """Positives' worth of trust in the scaled prediction, per block of the isotonic regression."""
@@ -121,10 +124,10 @@ def _isotonic(score: FloatArray, p: FloatArray, label: FloatArray) -> Calibrator
 
     Knots are the mean scores of the blocks, and the ends of the first and the last.
     """
-    _, place = np.unique(score, return_inverse=True)
-    count = np.bincount(place).astype(np.float64)
-    _, weight = pava(np.bincount(place, label) / count, count)
-    block = np.searchsorted(np.cumsum(weight), np.cumsum(count) - 0.5 * count)[place]
+    bins = _bins(score, p, int(min(label.sum(), (1.0 - label).sum()) // BIN_POSITIVES))
+    count = np.bincount(bins).astype(np.float64)
+    _, weight = pava(np.bincount(bins, label) / count, count)
+    block = np.searchsorted(np.cumsum(weight), np.cumsum(count) - 0.5 * count)[bins]
     n, expected, actual = (np.bincount(block, values) for values in (np.ones_like(label), p, label))
     misses = (n - actual + BLOCK_PRIOR) / (n - expected + BLOCK_PRIOR) * (n - expected)
     hits = (actual + BLOCK_PRIOR) / (expected + BLOCK_PRIOR) * expected
@@ -136,6 +139,14 @@ def _isotonic(score: FloatArray, p: FloatArray, label: FloatArray) -> Calibrator
     y = np.maximum.accumulate(y - MIN_SLOPE * x) + MIN_SLOPE * x
     shape = Calibrator(x, y)
     return Calibrator(x, y + _shift(logit(shape(sigmoid(score))), label.sum()))
+
+
+def _bins(score: FloatArray, p: FloatArray, bins: int) -> IntArray:
+    """Return the bin (n,) of every row: rising scores, about equal sums of p, equal scores together, none empty."""
+    _, level = np.unique(score, return_inverse=True)
+    mass = np.bincount(level, p)
+    place = ((np.cumsum(mass) - 0.5 * mass) / mass.sum() * bins).astype(np.int64)
+    return np.asarray(np.unique(place[level], return_inverse=True)[1], dtype=np.int64)
 
 
 def _shift(score: FloatArray, positives: float) -> float:
