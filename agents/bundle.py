@@ -113,13 +113,11 @@ def write_bundle(
         "policy.onnx": onnx_bytes(policy.actor, policy.scenario.reach, observations, actions),
         "probes.safetensors": save_tensors({"observations": observations, "actions": actions}),
     }
-    low, high = bounds(policy.groups)
-    features = zip(names(policy.groups), low.tolist(), high.tolist(), strict=True)
     manifest = {
         **about,
         "format": FORMAT,
         **policy_settings(policy),
-        "features": [{"name": name, "low": a, "high": b} for name, a, b in features],
+        "features": _features(policy.groups),
         "parts": {name: {"bytes": len(data), "sha256": _sha256(data)} for name, data in parts.items()},
     }
     text = json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False)
@@ -152,11 +150,19 @@ def _open(parts: dict[str, bytes]) -> Bundle:
             raise InputError(f"part {name} is not the one the manifest describes; get a fresh copy")
     policy = restore_policy(load_tensors(parts["policy.safetensors"]), manifest)
     probes = load_tensors(parts["probes.safetensors"])
-    observed = [feature["name"] for feature in manifest["features"]]
-    if observed != names(policy.groups):
-        raise InputError(f"the policy observes {observed}, this bidpilot computes {names(policy.groups)}")
+    if manifest["features"] != _features(policy.groups):
+        raise InputError(
+            f"the policy observes {manifest['features']}, this bidpilot computes {_features(policy.groups)}"
+        )
     _replay(policy.actor, probes["observations"], probes["actions"])
     return Bundle(manifest, policy, probes["observations"], probes["actions"])
+
+
+def _features(groups: int) -> list[dict[str, Any]]:
+    """Return name and bounds of every entry of the observation: what an encoder must agree on."""
+    low, high = bounds(groups)
+    entries = zip(names(groups), low.tolist(), high.tolist(), strict=True)
+    return [{"name": name, "low": a, "high": b} for name, a, b in entries]
 
 
 def _replay(actor: Actor, observations: Floats, actions: Floats) -> None:

@@ -40,6 +40,9 @@ def find_policy(name: str) -> type[PolicyConfig]:
     if "." not in name:
         raise unknown("policy", name, list(known))
     try:
-        return cast("type[PolicyConfig]", importlib.import_module(name).Config)
+        config = importlib.import_module(name).Config
     except (ImportError, AttributeError, TypeError) as error:
         raise InputError(f"policy module {name!r} must be importable and define Config: {error}") from error
+    if not (hasattr(config, "build") and hasattr(config, "candidates")):
+        raise InputError(f"policy module {name!r}: its Config must have build and candidates, see bidpilot.agents.base")
+    return cast("type[PolicyConfig]", config)

@@ -123,7 +123,7 @@ def _ppo(config: Config, env: VecNormalize, seed: int) -> BaseAlgorithm:
     return PPO(
         "MlpPolicy",
         env,
-        learning_rate=lambda left: config.learning_rate * left,
+        learning_rate=lambda left: config.learning_rate * max(left, 0.0),
         n_steps=config.rollout,
         batch_size=_dividing(config.envs * config.rollout, config.batch),
         n_epochs=config.epochs,

@@ -25,7 +25,7 @@ def write_atomically(path: Path, data: bytes | str) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).chmod(0o644)
+        Path(name).chmod(0o666 & ~_umask())
         Path(name).replace(path)
     except OSError as error:
         Path(name).unlink(missing_ok=True)
@@ -33,3 +33,10 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _umask() -> int:
+    """Return the process's umask, which can only be read by setting it; temporary files ignore it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

@@ -59,8 +59,9 @@ def _read(path: Path) -> bytes:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    content = _read(path)
     try:
-        data = json.loads(_read(path))
+        data = json.loads(content)
     except ValueError as error:
         raise InputError(f"{path}: not JSON ({error}); it was altered or half-written: fit again") from error
     if not isinstance(data, dict):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from bidpilot.ctr.log import SECONDS_PER_DAY
 from bidpilot.ctr.types import MICROS, UNWINNABLE, FloatArray, IntArray, to_micros
 from bidpilot.envs.day import Day, Hidden, Opportunities
 from bidpilot.envs.goal import Goal
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from bidpilot.ctr.types import ResponseModel
     from bidpilot.envs.beliefs import Beliefs, Segments
     from bidpilot.envs.timeline import Timeline
+
+
+WHOLE_DAY = 0.99
+"""A log of at least so many days has seen every time of day."""
 
 
 class Market(Protocol):
@@ -39,8 +44,8 @@ class SimulatedMarket:
 
     seen: the past opportunities with what the models predict of them (tick: place in the cycle). amount: (n,)
     currency, predicted worth of a conversion. hour, group: strata of the price law per row. cycle: ticks after
-    which the past repeats. aligned: an episode begins at the start of the cycle, else anywhere in it.
-    size: mean opportunities per episode. level, drift: log-sd of an episode's price level and of its random
+    which the past repeats. offset: place in the cycle where an episode begins; None: anywhere.
+    size: median opportunities per episode. level, drift: log-sd of an episode's price level and of its random
     walk over the episode. shortfall, surge: the same of volume, which no forecast gets right.
     """
 
@@ -50,7 +55,7 @@ class SimulatedMarket:
     hour: IntArray
     group: IntArray
     cycle: int
-    aligned: bool
+    offset: int | None
     size: float = 20_000.0
     level: float = 0.15
     drift: float = 0.10
@@ -59,18 +64,20 @@ class SimulatedMarket:
 
     @classmethod
     def of(cls, log: AuctionLog, beliefs: Beliefs, size: float = 20_000.0) -> SimulatedMarket:
-        """Build the market of a training log: a cycle is a day, or the whole log when it is short."""
-        response, timeline = beliefs.response.predict(log), beliefs.timeline
-        worth, time = beliefs.goal.expected(response), log.frame["time"].to_numpy()
-        start = timeline.start if timeline.daily else time[0]
-        tick, _ = replace(timeline, start=start, ticks=1).locate(time)
-        cycle = timeline.ticks if timeline.daily else int(tick[-1]) + 1
-        order = np.argsort(tick % cycle, kind="stable")
+        """Build the market of a training log.
+
+        Where the log covers a day, a cycle is a day and episodes begin at their time of day; a shorter log is one
+        cycle, and episodes begin anywhere in it.
+        """
+        response = beliefs.response.predict(log)
+        worth = beliefs.goal.expected(response)
+        cycle, offset, tick = _cycle(log.frame["time"].to_numpy(), beliefs.timeline)
+        order = np.argsort(tick, kind="stable")
         reserve, segment = log.frame["reserve"].to_numpy() / MICROS, beliefs.segments.codes(log)
-        seen = Opportunities(response.pctr, response.pcvr, worth, reserve, segment, tick % cycle).rows(order)
+        seen = Opportunities(response.pctr, response.pcvr, worth, reserve, segment, tick).rows(order)
         group = beliefs.groups(worth)[order]
         hour, amount = log.hour[order], response.value[order]
-        return cls(beliefs, seen, amount, hour, group, cycle, timeline.daily, size)
+        return cls(beliefs, seen, amount, hour, group, cycle, offset, size)
 
     @property
     def segment_count(self) -> int:
@@ -96,7 +103,7 @@ class SimulatedMarket:
         """Draw which past opportunities come again (n,), and in which tick (n,), in order."""
         ticks = self.beliefs.timeline.ticks
         starts = np.searchsorted(self.seen.tick, np.arange(self.cycle + 1))
-        offset = 0 if self.aligned else int(rng.integers(self.cycle))
+        offset = int(rng.integers(self.cycle)) if self.offset is None else self.offset
         place = (offset + np.arange(ticks)) % self.cycle
         past = (starts[1:] - starts[:-1])[place]
         wander = np.exp(rng.normal(0.0, self.shortfall) + _walk(self.surge, ticks, rng))
@@ -162,6 +169,16 @@ class MiscalibratedMarket:
         factor = np.exp(rng.normal(-(self.spread**2) / 2, self.spread, day.segments))[day.seen.segment]
         seen = replace(day.seen, pctr=np.minimum(day.seen.pctr * factor, 1.0), value=day.seen.value * factor)
         return Day.build(seen, day.hidden, day.ticks, day.segments)
+
+
+def _cycle(time: FloatArray, timeline: Timeline) -> tuple[int, int | None, IntArray]:
+    """Return the cycle's length, where episodes begin in it, and the place (n,) of each time."""
+    if time[-1] - time[0] < WHOLE_DAY * SECONDS_PER_DAY:
+        tick, _ = replace(timeline, start=float(time[0]), ticks=1).locate(time)
+        return int(tick[-1]) + 1, None, tick
+    ticks = round(SECONDS_PER_DAY / timeline.tick_seconds)
+    clock = replace(timeline, start=0.0, ticks=ticks)
+    return ticks, int(clock.locate(np.array([timeline.start]))[1][0]), clock.locate(time)[1]
 
 
 def _walk(spread: float, steps: int, rng: np.random.Generator) -> FloatArray:

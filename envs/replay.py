@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from bidpilot.envs.beliefs import Beliefs
 
 
+WHOLE = 0.75
+"""An episode whose ticks with traffic are fewer than this share of the fullest one's is a ragged end."""
+
+
 @dataclass(frozen=True)
 class ReplayMarket:
     """Days that have happened (or were drawn beforehand); a draw picks one uniformly."""
@@ -43,7 +47,7 @@ def replay_days(log: AuctionLog, beliefs: Beliefs, rng: np.random.Generator) -> 
 
     Where the buyer lost, the price is drawn from the price model above the bid that lost, and the outcome
     from the response model; report the share of such rows with the result (see coverage). Episodes that cover
-    less than three quarters of their ticks (a log's ragged ends) are left out when another is whole.
+    under three quarters of the ticks that the best covered one does (a log's ragged ends) are left out.
     """
     response = beliefs.response.predict(log)
     worth = beliefs.goal.expected(response)
@@ -55,7 +59,7 @@ def replay_days(log: AuctionLog, beliefs: Beliefs, rng: np.random.Generator) -> 
     hidden = _outcomes(log, beliefs, response, price, rng)
     days = [np.flatnonzero(episode == number) for number in np.unique(episode)]
     covered = np.array([len(np.unique(tick[rows])) / beliefs.timeline.ticks for rows in days])
-    whole = covered >= min(0.75, covered.max())
+    whole = covered >= WHOLE * covered.max()
     ticks, segments = beliefs.timeline.ticks, len(beliefs.segments.names)
     return tuple(
         Day.build(seen.rows(rows), hidden.rows(rows), ticks, segments)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 TICKS = 48
 PAST_DAYS = 8
+PAST = np.random.SeedSequence(0, spawn_key=(101,))
+"""Stream of the default past days: a key of its own, so that no reset(seed) ever meets the same days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ def make(
     settings = find_scenario(scenario) if isinstance(scenario, str) else scenario
     source = market if market is not None else default_market()
     if forecast is None:
-        past = draw_days(source, PAST_DAYS, np.random.default_rng(0))
+        past = draw_days(source, PAST_DAYS, np.random.default_rng(PAST))
         forecast = Forecast.of(past, settings.auction)
     kind = Targeting if settings.environment == "targeting" else Pacing
     return kind(source, forecast, settings)

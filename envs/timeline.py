@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -39,11 +38,6 @@ class Timeline:
         tick = np.floor((time - self.start) / self.tick_seconds + ROUNDING).astype(np.int64)
         return tick // self.ticks, tick % self.ticks
 
-    @property
-    def daily(self) -> bool:
-        """Tell whether an episode is a calendar day."""
-        return math.isclose(self.ticks * self.tick_seconds, SECONDS_PER_DAY)
-
 
 def split(log: AuctionLog, train_share: float) -> tuple[AuctionLog, AuctionLog]:
     """Cut a log in time, at the end of the first train_share of its hours (whole days for a log of many days).
@@ -70,7 +64,7 @@ def timeline_of(log: AuctionLog, held_out: AuctionLog, ticks_per_day: int) -> Ti
     if _whole_days(log.frame["time"].to_numpy()) >= DAYS_FOR_DAILY:
         return Timeline(0.0, seconds, ticks_per_day)
     time = held_out.frame["time"].to_numpy()
-    start = float(time[0] // SECONDS_PER_HOUR * SECONDS_PER_HOUR)
+    start = float(time[0] // seconds * seconds)
     return Timeline(start, seconds, max(1, int(np.ceil((time[-1] + 1e-6 - start) / seconds))))
 
 

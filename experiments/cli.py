@@ -115,7 +115,7 @@ def compare(
     }
     given |= {"seed": seed, "threads": threads, "budgets": budget, "worth": worth, "scenario": scenario}
     given |= {"learner.steps": steps}
-    if run is not None and (log or any(value is not None for value in given.values()) or config or sets):
+    if run is not None and (out or config or sets or any(value is not None for value in given.values())):
         _fail("--run goes on with the settings of that run; give no others, or start a new run with --log and --out")
     stages = _stages(_open(run) if run is not None else _create(given, config, sets, out))
     stages.compare()
@@ -177,6 +177,9 @@ def _create(given: dict[str, Any], config: Path | None, sets: list[str] | None, 
     from bidpilot.experiments.config import load_settings
     from bidpilot.experiments.run import Run
 
+    for key in ("log", "mapping"):  # a run can then be gone on with from any directory
+        if given.get(key) not in {None, "synthetic"}:
+            given[key] = str(Path(given[key]).absolute())
     settings = load_settings(config, given, tuple(sets or ()))
     return Run.create(out or Path("runs") / _name(settings), settings)
 

@@ -55,12 +55,13 @@ def judge(run: Run, source: Source, contenders: Sequence[Contender], to: Run | N
     table = results_table(played, field, contenders, settings.budgets).assign(seed=settings.seed, traffic_hash=traffic)
     target.write_table("results.csv", table)
     timeline = days[0].ticks
-    run.write_table(
+    target.write_table(
         "ticks.csv", _ticks_table(played, timeline, Timeline(0.0, 86_400 / settings.ticks_per_day, timeline))
     )
     within = "impressions within each episode" if field.resampled_within else "whole days"
     how = f"95 % bootstrap, {len(field.draws)} replicates, resampling {within}, paired across policies"
-    target.note(traffic_hash=traffic, evaluated_on=describe_days(source, days), intervals=how)
+    known = source.exchange is not None
+    target.note(traffic_hash=traffic, evaluated_on=describe_days(source, days), intervals=how, truth_known=known)
     return table
 
 
@@ -86,7 +87,7 @@ def baselines(settings: Settings, arena: Arena) -> list[Contender]:
 
 def learners(run: Run) -> list[Contender]:
     """Return the run's trained policy, or nothing where none was trained."""
-    if not (run.policy / "policy.json").is_file():
+    if not run.done("train"):
         return []
     policy, _, _ = load_trained(run)
     settings = run.settings.learner.model_dump_json()
@@ -107,8 +108,8 @@ def results_table(
 
 def _rows(played: Played, field: Field, contenders: Sequence[Contender], share: float) -> list[dict[str, float | str]]:
     ratio = {c.name: _draws(played.records[c.name, share], field, "r_over_rstar") for c in contenders}
-    rivals = [c.name for c in contenders if c.role == "baseline"] or [contenders[0].name]
-    best = max(rivals, key=lambda name: ratio[name][0])
+    rivals = [c.name for c in contenders if c.role == "baseline"]
+    best = max(rivals, key=lambda name: ratio[name][0], default="")
     rows = []
     for contender in contenders:
         row: dict[str, float | str] = {
@@ -121,7 +122,7 @@ def _rows(played: Played, field: Field, contenders: Sequence[Contender], share: 
         for entry in METRICS:
             draws = _draws(played.records[contender.name, share], field, entry.name)
             row |= _with_interval(entry.name, draws)
-        row |= _with_interval("difference", ratio[contender.name] - ratio[best])
+        row |= _with_interval("difference", ratio[contender.name] - ratio.get(best, np.nan))
         rows.append(row | {"best_baseline": best, "config": contender.settings(share)})
     return rows
 

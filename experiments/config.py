@@ -54,8 +54,9 @@ class LearnerSettings(_Frozen):
 
 
 class DaySettings(_Frozen):
-    """How many simulated days: to train on, to validate on, to tune baselines on; and their size.
+    """How many simulated days: to train on, to validate on, to tune baselines on.
 
+    opportunities: on a simulated day; None: as many as the log has in an episode, at most 20,000.
     evaluate: fresh days of the synthetic exchange. replicates: of the bootstrap. resampled: the fewest held-out
     episodes that are resampled as they are; with fewer, the impressions within them are.
     """
@@ -64,7 +65,7 @@ class DaySettings(_Frozen):
     validate_: int = Field(default=16, gt=1, alias="validate")
     tune: int = Field(default=12, gt=0)
     evaluate: int = Field(default=30, gt=1)
-    opportunities: float = Field(default=20_000, ge=100)
+    opportunities: float | None = Field(default=None, ge=100)
     replicates: int = Field(default=200, ge=20)
     resampled: int = Field(default=10, gt=1)
     model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True)
@@ -100,9 +101,16 @@ class Settings(_Frozen):
     @field_validator("budgets")
     @classmethod
     def _some(cls, budgets: tuple[float, ...]) -> tuple[float, ...]:
-        if not budgets:
-            raise ValueError("name at least one share")
+        if not budgets or len(set(budgets)) < len(budgets):
+            raise ValueError("name at least one share, and none twice")
         return budgets
+
+    @field_validator("baselines")
+    @classmethod
+    def _once(cls, baselines: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(baselines)) < len(baselines):
+            raise ValueError("name no policy twice")
+        return baselines
 
     @field_validator("scenario")
     @classmethod

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bidpilot.agents.bundle import load_bundle
 from bidpilot.agents.registry import policies
-from bidpilot.ctr.errors import unknown
+from bidpilot.ctr.errors import InputError, unknown
 from bidpilot.experiments.compare import ORACLE, baselines, learners, oracle
 from bidpilot.experiments.evaluate import Contender
 from bidpilot.experiments.prepare import prepare
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 def named_contenders(run: Run, source: Source, names: list[str]) -> list[Contender]:
     """Return a contender for each name. Raises InputError listing the known names."""
+    if len(set(names)) < len(names):
+        raise InputError(f"name no policy twice; got {', '.join(names)}")
     trained = {contender.name: contender for contender in learners(run)}
     known = {*policies(), *trained, ORACLE}
     for name in names:
@@ -36,4 +38,4 @@ def _other(name: str) -> Contender:
     if name == ORACLE:
         return oracle()
     bundle = load_bundle(Path(name))
-    return Contender(Path(name).name, "learner", lambda _day, _share: bundle.policy, lambda _share: name)
+    return Contender(name, "learner", lambda _day, _share: bundle.policy, lambda _share: name)

@@ -10,12 +10,12 @@ from tqdm import tqdm
 
 from bidpilot.agents.rollout import run_episode
 from bidpilot.envs.replay import resampled
-from bidpilot.experiments.metrics import RECORD, Ideal, episode_record
+from bidpilot.experiments.metrics import RECORD, Ideal, cumulative_spend, episode_record
 from bidpilot.experiments.statistics import day_weights
 from bidpilot.experiments.tuning import campaign_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from bidpilot.agents.base import BiddingPolicy
     from bidpilot.ctr.types import FloatArray
@@ -43,14 +43,15 @@ class Contender:
 
 @dataclass(frozen=True)
 class Field:
-    """The days of a comparison, and how its intervals are drawn.
+    """The episodes of a comparison, and how its intervals are drawn.
 
-    days: the episodes themselves, then, where they are few, bootstrap replicates of them. point: (1, e) and
-    draws: (replicates, e), how often each episode counts in the estimate and in each replicate.
+    days: the episodes themselves. streams: of the bootstrap copies of them, where they are few; a copy is made when
+    its turn comes. point: (1, e) and draws: (replicates, e), how often each of the episodes and copies counts in
+    the estimate and in each replicate.
     """
 
     days: tuple[Day, ...]
-    episodes: int
+    streams: tuple[np.random.Generator, ...]
     point: FloatArray
     draws: FloatArray
 
@@ -59,16 +60,26 @@ class Field:
         """Resample whole days if there are at least `fewest`, else the impressions within each day."""
         count = len(days)
         if count >= fewest:
-            return cls(tuple(days), count, np.ones((1, count)), day_weights(count, WHOLE_DAYS * replicates, rng))
-        copies = [resampled(day, r) for r in rng.spawn(replicates) for day in days]
-        point = np.concatenate([np.ones((1, count)), np.zeros((1, len(copies)))], axis=1)
+            return cls(tuple(days), (), np.ones((1, count)), day_weights(count, WHOLE_DAYS * replicates, rng))
+        streams = tuple(rng.spawn(replicates * count))
+        point = np.concatenate([np.ones((1, count)), np.zeros((1, len(streams)))], axis=1)
         draws = np.concatenate([np.zeros((replicates, count)), np.repeat(np.eye(replicates), count, axis=1)], axis=1)
-        return cls((*days, *copies), count, point, draws)
+        return cls(tuple(days), streams, point, draws)
+
+    def __len__(self) -> int:
+        """Return the number of episodes, copies included."""
+        return len(self.days) + len(self.streams)
+
+    def __iter__(self) -> Iterator[Day]:
+        """Yield the episodes, then the copies: replicate by replicate, each of all days."""
+        yield from self.days
+        for i, stream in enumerate(self.streams):
+            yield resampled(self.days[i % len(self.days)], stream)
 
     @property
     def resampled_within(self) -> bool:
         """Tell whether intervals come from resampling impressions within the episodes."""
-        return len(self.days) > self.episodes
+        return bool(self.streams)
 
 
 @dataclass(frozen=True)
@@ -89,21 +100,21 @@ def play_all(
     contenders: Sequence[Contender], field: Field, shares: Sequence[float], auction: str, rng: np.random.Generator
 ) -> Played:
     """Play every contender at every budget on every episode. The policies' own random streams are paired too."""
-    campaigns = {share: campaign_for(field.days[: field.episodes], share, auction) for share in shares}
-    ideals = {share: [Ideal(day, campaigns[share]) for day in field.days] for share in shares}
-    records, spent = {}, {}
-    work = [(contender, share) for contender in contenders for share in shares]
-    seeds = rng.integers(2**63, size=len(field.days))
-    for contender, share in tqdm(work, desc="compare", unit="policy x budget", disable=None):
-        rows, curves = np.empty((len(field.days), len(RECORD))), []
-        for i, day in enumerate(field.days):
-            policy = contender.make(day, share)
-            result = run_episode(policy, day, campaigns[share], np.random.default_rng(int(seeds[i])))
-            rows[i] = episode_record(result, day, ideals[share][i])
-            if i < field.episodes:
-                curves.append(np.cumsum(result.table[:, 1]) / 1e6 / campaigns[share].budget)
-        records[contender.name, share], spent[contender.name, share] = rows, np.mean(curves, axis=0)
-    plans = {share: np.mean([ideal.plan for ideal in ideals[share][: field.episodes]], axis=0) for share in shares}
+    campaigns = {share: campaign_for(field.days, share, auction) for share in shares}
+    real, ticks = len(field.days), field.days[0].ticks
+    pairs = [(contender.name, share) for contender in contenders for share in shares]
+    records = {pair: np.empty((len(field), len(RECORD))) for pair in pairs}
+    spent, plans = {pair: np.zeros(ticks) for pair in pairs}, {share: np.zeros(ticks) for share in shares}
+    seeds = rng.integers(2**63, size=len(field))
+    for i, day in enumerate(tqdm(field, desc="compare", unit="episode", total=len(field), disable=None)):
+        for share, campaign in campaigns.items():
+            ideal = Ideal(day, campaign)
+            plans[share] += ideal.plan / real if i < real else 0.0
+            for contender in contenders:
+                policy = contender.make(day, share)
+                result = run_episode(policy, day, campaign, np.random.default_rng(int(seeds[i])))
+                records[contender.name, share][i] = episode_record(result, day, ideal)
+                spent[contender.name, share] += cumulative_spend(result) / real if i < real else 0.0
     return Played(records, spent, plans, campaigns)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -31,21 +31,28 @@ if TYPE_CHECKING:
 
 
 def fit(run: Run, source: Source | None = None) -> pd.DataFrame:
-    """Fit the models of a run, save them under its folder, and return the quality table (also fit.csv)."""
+    """Fit the models of a run, save them under its folder, and return the quality table (also fit.csv).
+
+    Everything is computed before the first file is written.
+    """
     settings = run.settings
     source = source or load_source(settings)
     response, report = fit_best(settings, source.train, stream(settings.seed, "fit"))
+    goal, note = goal_of(settings, source.train)
+    market = fit_market(settings, source, response, goal) if source.train.frame["price_known"].any() else None
+    quality, calibration = _quality(source, response, stream(settings.seed, "metrics"))
     run.begin()
     if len(source.quarantine):
         write_quarantine(source.quarantine, run.folder / "quarantine.csv")
     response.save(run.model / "response")
-    if source.train.frame["price_known"].any():
-        _save_beliefs(_beliefs(settings, source, response), run.model)
-    quality, calibration = _quality(source, response, stream(settings.seed, "metrics"))
-    run.write_table("fit.csv", quality)
-    run.write_table("calibration.csv", calibration)
+    if market is not None:
+        _save_market(*market, run.model)
+    for name, table in (("fit.csv", quality), ("calibration.csv", calibration)):
+        if len(table):
+            run.write_table(name, table)
     facts = source.facts | {"train_rows": len(source.train), "held_out_rows": len(source.held_out)}
-    run.note(log=facts, model=report.events[0].model, model_notes=list(report.notes))
+    run.note(log=facts, model=report.events[0].model, model_notes=[*report.notes, *([note] if note else [])])
+    run.finish("fit")
     return quality
 
 
@@ -75,10 +82,8 @@ def load_beliefs(run: Run) -> Beliefs:
     """Load what fit saved. Raises InputError when the log had no prices, or nothing was fitted."""
     path = run.model / "beliefs.json"
     if not path.is_file():
-        fitted = (run.model / "response").exists()
-        reason = (
-            "its log knows no price to beat, so there is no market to simulate" if fitted else "run bidpilot fit first"
-        )
+        nothing = "its log knows no price to beat, so there is no market to simulate"
+        reason = nothing if run.done("fit") else "run bidpilot fit first"
         raise InputError(f"{run.folder}: {reason}")
     known = json.loads(path.read_text())
     return Beliefs(
@@ -91,39 +96,51 @@ def load_beliefs(run: Run) -> Beliefs:
     )
 
 
-def _beliefs(settings: Settings, source: Source, response: FittedResponse) -> Beliefs:
+def fit_market(
+    settings: Settings, source: Source, response: FittedResponse, goal: Goal
+) -> tuple[Beliefs, HourlyPrices]:
     """Fit the price law on the training rows and put together what a market needs."""
     train = source.train
-    goal = goal_of(settings, train)
     worth = goal.expected(response.predict(train))
     groups = ValueGroups.of(worth)
     frame = train.frame
     price, known, bid = (frame[name].to_numpy() for name in ("price", "price_known", "bid"))
     prices = HourlyPrices.fit(np.where(known, price, bid), known, train.hour, groups(worth))
     timeline = timeline_of(source.log, source.held_out, settings.ticks_per_day)
-    return Beliefs(response, prices, groups, Segments.of(train), goal, timeline)
+    return Beliefs(response, prices, groups, Segments.of(train), goal, timeline), prices
 
 
-def goal_of(settings: Settings, train: AuctionLog) -> Goal:
-    """Return the goal: by default what the log records, worth what it cost in the training rows.
+def goal_of(settings: Settings, train: AuctionLog) -> tuple[Goal, str]:
+    """Return the goal and a note on its worth: by default what the log records, worth what it cost in training.
 
-    Raises InputError when a worth must be given because nothing was clicked or converted.
+    Raises InputError for a worth where every conversion brings its own, and where a worth must be given because
+    nothing was clicked or converted.
     """
-    kind = settings.goal
-    if kind == "auto":
-        kind = "clicks" if "conversion" not in train else ("value" if "value" in train else "conversions")
-    if kind == "value" or settings.worth is not None:
-        return Goal(kind, settings.worth or 1.0)
-    event = "click" if kind == "clicks" else "conversion"
-    frame = train.frame
+    kind = settings.goal if settings.goal != "auto" else _recorded_goal(settings, train)
+    if kind == "value":
+        if settings.worth is not None:
+            raise InputError("--worth is for clicks and conversions; here each conversion brings its own (--set goal=)")
+        return Goal(kind), ""
+    if settings.worth is not None:
+        return Goal(kind, settings.worth), ""
+    event, frame = kind[:-1], train.frame
     spent, events = float(frame["price"][frame["won"] & frame["price_known"]].sum()) / MICROS, int(frame[event].sum())
-    if not (events and spent):
+    if events and spent:
+        return Goal(kind, spent / events), f"a {event} counts {spent / events:.4g}, what one cost in training (--worth)"
+    if settings.goal != "auto":
         raise InputError(f"{train.source}: the training rows have {events} {event}s that cost {spent:g}; give --worth")
-    return Goal(kind, spent / events)
+    return Goal(kind), f"a {event} counts 1: the training rows have {events} that cost {spent:g} (--worth)"
 
 
-def _save_beliefs(beliefs: Beliefs, folder: Path) -> None:
-    beliefs.prices.save(folder / "prices")  # type: ignore[attr-defined]
+def _recorded_goal(settings: Settings, train: AuctionLog) -> Literal["clicks", "conversions", "value"]:
+    """Return the goal that the training rows can be judged by; a worth given means that conversions count alike."""
+    if "conversion" not in train or not train.frame["conversion"].any():
+        return "clicks"
+    return "value" if "value" in train and settings.worth is None else "conversions"
+
+
+def _save_market(beliefs: Beliefs, prices: HourlyPrices, folder: Path) -> None:
+    prices.save(folder / "prices")
     known = {
         "groups": beliefs.groups.edges.tolist(),
         "segments": list(beliefs.segments.names),
@@ -146,7 +163,7 @@ def _quality(source: Source, response: FittedResponse, rng: np.random.Generator)
         if event in held_out and rows.sum() > 1:
             curve = reliability(frame[event].to_numpy()[rows] == 1, rate[rows])
             curves.append(curve.assign(event=event))
-    return quality, pd.concat(curves, ignore_index=True)
+    return quality, pd.concat(curves, ignore_index=True) if curves else pd.DataFrame()
 
 
 def _tail(truth: Response, rows: int) -> Response:

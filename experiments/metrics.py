@@ -9,6 +9,7 @@ import numpy as np
 
 from bidpilot.ctr.types import MICROS, FloatArray
 from bidpilot.envs.hindsight import best_multiplier, best_plan, best_value
+from bidpilot.envs.types import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,7 +99,6 @@ _BY_NAME = {entry.name: entry for entry in METRICS}
 def episode_record(result: EpisodeResult, day: Day, ideal: Ideal) -> FloatArray:
     """Return what is kept of an episode, (len(RECORD),)."""
     total = result.total
-    spent = np.cumsum(result.table[:, 1]) / MICROS / result.campaign.budget
     return np.array(
         [
             1.0,
@@ -112,9 +112,14 @@ def episode_record(result: EpisodeResult, day: Day, ideal: Ideal) -> FloatArray:
             total("predicted_clicks"),
             total("expected"),
             ideal.best,
-            float(np.abs(spent - ideal.plan).mean()),
+            float(np.abs(cumulative_spend(result) - ideal.plan).mean()),
         ]
     )
+
+
+def cumulative_spend(result: EpisodeResult) -> FloatArray:
+    """Return the spend up to the end of each tick (ticks,), as a share of the budget."""
+    return np.cumsum(result.table[:, COLUMNS.index("spend")]) / MICROS / result.campaign.budget
 
 
 class Ideal:

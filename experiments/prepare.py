@@ -18,9 +18,14 @@ from bidpilot.experiments.source import LOGGED_DAYS
 from bidpilot.experiments.streams import stream
 
 if TYPE_CHECKING:
+    from bidpilot.envs.beliefs import Beliefs
     from bidpilot.envs.day import Day
     from bidpilot.experiments.run import Run
     from bidpilot.experiments.source import Source
+
+
+LARGEST = 20_000.0
+"""Opportunities on a simulated day, at most: more make days slower, not different."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +50,20 @@ def prepare(run: Run, source: Source) -> Arena:
     """Simulate the days that learners and tuning may see, from the training part of the log."""
     settings = run.settings
     beliefs = load_beliefs(run)
-    market = SimulatedMarket.of(source.train, beliefs, size=settings.days.opportunities)
+    market = SimulatedMarket.of(source.train, beliefs, settings.days.opportunities or _day_size(source, beliefs))
     misjudged = MiscalibratedMarket(market, find_scenario(settings.scenario).miscalibration)
     days = draw_days(market, settings.days.train, stream(settings.seed, "train"))
     validate = draw_days(misjudged, settings.days.validate_, stream(settings.seed, "validate"))
     tune = draw_days(misjudged, settings.days.tune, stream(settings.seed, "tune"))
     return Arena(Past(days, Forecast.of(days, settings.auction)), validate, tune)
+
+
+def _day_size(source: Source, beliefs: Beliefs) -> float:
+    """Return the opportunities of a training episode, at most LARGEST: pacing is harder where traffic is thin."""
+    time = source.train.frame["time"].to_numpy()
+    seconds = max(float(time[-1] - time[0]), beliefs.timeline.tick_seconds)
+    episodes = seconds / (beliefs.timeline.ticks * beliefs.timeline.tick_seconds)
+    return min(LARGEST, len(time) / max(episodes, 1.0))
 
 
 def evaluation_days(run: Run, source: Source) -> tuple[Day, ...]:

@@ -40,11 +40,29 @@ class Run:
         path = folder / "run.yaml"
         if path.exists() and load_settings(path, {}) != settings:
             raise InputError(f"{folder} holds a run with other settings (see {path}); choose another --out")
-        return cls(folder, settings)
+        run = cls(folder, settings)
+        run.check_log()
+        return run
 
     def begin(self) -> None:
         """Write the settings: from now on the folder is this run's. Called when there is a first result to keep."""
         save_settings(self.settings, self.folder / "run.yaml")
+        self.note()
+
+    def finish(self, stage: str) -> None:
+        """Mark a stage as done: the last thing that it writes, so a killed stage is done again."""
+        write_atomically(self.folder / f"{stage}.done", "")
+
+    def done(self, stage: str) -> bool:
+        """Tell whether a stage was done to its end."""
+        return (self.folder / f"{stage}.done").exists()
+
+    def check_log(self) -> None:
+        """Refuse to go on with a log that is not the one the run began with. Raises InputError."""
+        began, now = self.facts.get("log_sha256", ""), log_digest(self.settings)
+        if began and began != now:
+            state = "has changed" if now else "is gone"
+            raise InputError(f"{self.settings.log} {state} since the run in {self.folder} began; choose another --out")
 
     @classmethod
     def open(cls, folder: Path) -> Run:
@@ -52,7 +70,9 @@ class Run:
         path = folder / "run.yaml"
         if not path.is_file():
             raise InputError(f"{folder} holds no run (no run.yaml); make one with: bidpilot fit --out {folder}")
-        return cls(folder, load_settings(path, {}))
+        run = cls(folder, load_settings(path, {}))
+        run.check_log()
+        return run
 
     @property
     def model(self) -> Path:

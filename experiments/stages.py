@@ -60,6 +60,8 @@ class Stages:
             )
             for rule, count in facts.get("rows_set_aside", {}).items():
                 self.say(f"  set aside (quarantine.csv): {count:,} rows: {rule}")
+            for note in facts.get("notes", []):
+                self.say(f"  {note}")
         return self._source
 
     def say(self, text: str) -> None:
@@ -68,17 +70,19 @@ class Stages:
 
     def fit(self, *, again: bool = False) -> None:
         """Fit the models, if that was not done; print their quality."""
-        if (self.run.model / "response").exists() and not again:
+        if self.run.done("fit") and not again:
             return
         clock = time.monotonic()
         quality = fit(self.run, self.source)
         self.say(f"models fitted in {time.monotonic() - clock:.0f} s; on held-out rows:")
         self._print_quality(quality)
+        for note in self.run.facts["model_notes"]:
+            self.say(f"  {note}")
 
     def train(self, *, again: bool = False) -> None:
         """Train the learner, if that was not done; print what training brought."""
         self.fit()
-        if (self.run.policy / "policy.json").exists() and not again:
+        if self.run.done("train") and not again:
             return
         clock = time.monotonic()
         _ = self.source

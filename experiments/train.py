@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from bidpilot.agents import incremental, recalibrate
@@ -65,6 +66,7 @@ def train(run: Run, source: Source | None = None) -> pd.DataFrame:
     curve = trained.curve.assign(reference=reference)
     run.write_table("learning.csv", curve)
     run.note(learner=asdict(config), scenario=settings.scenario)
+    run.finish("train")
     return curve
 
 
@@ -80,7 +82,7 @@ def scenario_of(settings: Settings, arena: Arena) -> Scenario:
 
     def score(candidate: Scenario) -> float:
         policy = silent_policy(candidate, arena)
-        return float(np.mean([scores(policy, arena.tune, campaign, 0).mean() for campaign in campaigns]))
+        return float(np.mean([scores(policy, arena.tune, campaign).mean() for campaign in campaigns]))
 
     return max(paced if scenario.prior is None else corrected, key=score)
 
@@ -96,11 +98,15 @@ def silent_policy(scenario: Scenario, arena: Arena) -> LearnedPolicy:
 
 def load_trained(run: Run) -> tuple[LearnedPolicy, Floats, Floats]:
     """Load the trained policy with its probes. Raises InputError when nothing was trained."""
-    path = run.policy / "policy.json"
-    if not path.is_file():
+    if not run.done("train"):
         raise InputError(f"{run.folder}: no trained policy; run bidpilot train --run {run.folder} first")
-    policy = restore_policy(load_file(run.policy / "policy.safetensors"), json.loads(path.read_text()))
-    probes = load_file(run.policy / "probes.safetensors")
+    try:
+        settings = json.loads((run.policy / "policy.json").read_text())
+        policy = restore_policy(load_file(run.policy / "policy.safetensors"), settings)
+        probes = load_file(run.policy / "probes.safetensors")
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        again = f"train again with bidpilot train --run {run.folder} --again"
+        raise InputError(f"{run.policy}: the trained policy is damaged ({error}); {again}") from error
     return policy, probes["observations"], probes["actions"]
 
 
@@ -109,7 +115,7 @@ def _validator(arena: Arena, settings: Settings) -> Callable[[LearnedPolicy], Fl
     campaigns = [campaign_for(arena.validate, share, settings.auction) for share in settings.budgets]
 
     def score(policy: LearnedPolicy) -> FloatArray:
-        return np.asarray(np.mean([scores(policy, arena.validate, campaign, 0) for campaign in campaigns], axis=0))
+        return np.asarray(np.mean([scores(policy, arena.validate, campaign) for campaign in campaigns], axis=0))
 
     return score
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from bidpilot.envs.day import Day
 
 EXPECTED = COLUMNS.index("expected")
+TRIALS = np.random.SeedSequence(0, spawn_key=(103,))
+"""Stream of the policies' own draws in trials: the same for every candidate, shared with no role of a run."""
 
 
 def campaign_for(days: Sequence[Day], share: float, auction: str) -> Campaign:
@@ -28,9 +30,9 @@ def campaign_for(days: Sequence[Day], share: float, auction: str) -> Campaign:
     return Campaign(share * full_cost, days[0].ticks, full_cost, auction)
 
 
-def scores(policy: BiddingPolicy, days: Sequence[Day], campaign: Campaign, seed: int) -> FloatArray:
+def scores(policy: BiddingPolicy, days: Sequence[Day], campaign: Campaign) -> FloatArray:
     """Return R / R* (days,): expected worth against the most that the budget could have bought."""
-    streams = np.random.default_rng(seed).spawn(len(days))
+    streams = np.random.default_rng(TRIALS).spawn(len(days))
     earned = [
         run_episode(policy, day, campaign, rng).table[:, EXPECTED].sum() for day, rng in zip(days, streams, strict=True)
     ]
@@ -46,8 +48,6 @@ def tune(
     work = [(name, share) for name in configs for share in shares]
     for name, share in tqdm(work, desc="tune baselines", unit="policy x budget", disable=None):
         campaign = campaign_for(days, share, auction)
-        trials = [
-            (config, scores(config.build(past), days, campaign, 0).mean()) for config in configs[name].candidates()
-        ]
+        trials = [(config, scores(config.build(past), days, campaign).mean()) for config in configs[name].candidates()]
         chosen[name, share] = max(trials, key=lambda trial: trial[1])[0]
     return chosen

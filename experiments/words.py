@@ -15,8 +15,8 @@ def summary(results: pd.DataFrame, facts: dict[str, object]) -> list[str]:
     """Return sentences about a comparison: the finding, each budget, what is left to gain, what it was played on."""
     learners = results[results["role"] == "learner"]
     lines = [_finding(results, learners)]
-    lines += [_at_budget(row) for _, row in learners.iterrows()]
-    lines += _headroom(results)
+    lines += [_at_budget(row) for _, row in learners[learners["difference"].notna()].iterrows()]
+    lines += _headroom(results, truth_known=bool(facts.get("truth_known")))
     return [*lines, f"Compared on {facts.get('evaluated_on', 'the evaluation days')}."]
 
 
@@ -26,6 +26,8 @@ def _finding(results: pd.DataFrame, learners: pd.DataFrame) -> str:
         best = _best(results)
         named = ", ".join(f"{row['policy']} (budget {row['budget_label']})" for _, row in best.iterrows())
         return f"The best policy played is {named}."
+    if learners["difference"].isna().all():
+        return f"{learners['policy'].iloc[0]} was played without a baseline beside it."
     parts = []
     for verdict in VERDICTS:
         where = [str(row["budget_label"]) for _, row in learners.iterrows() if _verdict(row) == verdict]
@@ -49,15 +51,20 @@ def _at_budget(row: pd.Series) -> str:
     )
 
 
-def _headroom(results: pd.DataFrame) -> list[str]:
-    """Say how near the best came to what was possible, and what pacing cannot bring."""
+def _headroom(results: pd.DataFrame, *, truth_known: bool) -> list[str]:
+    """Say how near the best came to what was possible, what pacing cannot bring, and what the yardstick is."""
     best, oracle = _best(results), results[results["role"] == "oracle"]
     lines = []
     if len(best):
         low, high = 100 * best["r_over_rstar"].min(), 100 * best["r_over_rstar"].max()
         reach = f"{high:.1f} %" if high - low < 100 * NEGLIGIBLE else f"{low:.1f} to {high:.1f} %"
         lines.append(f"The best policy at each budget earns {reach} of what was possible in hindsight.")
-    missed = 100 * (1 - oracle["r_over_rstar"].min()) if len(oracle) else 0.0
+    if not truth_known:
+        lines.append(
+            "In a replayed log what was possible is reckoned by the model's own predictions: these shares judge the "
+            "spending of the budget, not the predictions; realised clicks and value stand beside them."
+        )
+    missed = 100 * (1 - oracle["r_over_rstar"].min()) if len(oracle) and truth_known else 0.0
     if missed >= 100 * NEGLIGIBLE:
         lines.append(
             f"One bid multiplier with perfect foresight misses up to {missed:.1f} %: only better predictions, or "

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -131,6 +132,8 @@ def test_evaluate_a_bundle_beside_a_baseline(own: Path) -> None:
     assert bidpilot("export", "--run", "run", "--out", "other.zip", cwd=own).returncode == 0
     done = bidpilot("evaluate", "--run", "run", "--policy", "other.zip", "--policy", "pid", cwd=own)
     assert done.returncode == 0, done.stderr
+    assert set(pd.read_csv(own / "run/evaluate/ticks.csv")["policy"]) == {"other.zip", "pid"}
+    assert "linear" in set(pd.read_csv(own / "run/ticks.csv")["policy"]), "the comparison's own table stays"
     there = pd.read_csv(own / "run/evaluate/results.csv").set_index("policy")
     compared = pd.read_csv(own / "run/results.csv").set_index("policy")
     assert set(there.index) == {"other.zip", "pid"}
@@ -156,6 +159,33 @@ def test_a_log_without_prices_is_fitted_but_cannot_be_a_market(tmp_path: Path) -
     _is_refused(bidpilot("compare", *given, cwd=tmp_path), "no price")
 
 
+def test_a_stage_killed_before_its_end_is_done_again(own: Path, tmp_path: Path) -> None:
+    """Whatever a killed fit or train left behind, the next run makes it whole, with the same numbers."""
+    shutil.copytree(own, tmp_path / "copy")
+    run = tmp_path / "copy/run"
+    settings = yaml.safe_load((run / "run.yaml").read_text())
+    (run / "run.yaml").write_text(
+        yaml.safe_dump(
+            settings | {key: str(tmp_path / "copy" / Path(settings[key]).name) for key in ("log", "mapping")}
+        )
+    )
+    for name in ("fit.done", "train.done", "learning.csv", "model/beliefs.json", "policy/policy.safetensors"):
+        (run / name).unlink()
+    assert bidpilot("compare", "--run", "run", cwd=tmp_path / "copy").returncode == 0
+    for name in ("results.csv", "learning.csv", "model/beliefs.json"):
+        assert (run / name).read_bytes() == (own / "run" / name).read_bytes()
+    with (tmp_path / "copy/mine.csv").open("a") as file:
+        file.write(" ")
+    _is_refused(bidpilot("compare", "--run", "run", cwd=tmp_path / "copy"), "has changed")
+
+
+def test_a_damaged_policy_says_what_to_do(own: Path, tmp_path: Path) -> None:
+    shutil.copytree(own / "run", tmp_path / "run")
+    path = tmp_path / "run/policy/policy.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+    _is_refused(bidpilot("export", "--run", "run", cwd=tmp_path), "--again")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -169,6 +199,25 @@ def test_a_log_without_prices_is_fitted_but_cannot_be_a_market(tmp_path: Path) -
         (("train", "--run", "nowhere"), "bidpilot fit"),
         (("export", "--run", "run"), "bidpilot train"),
         (("evaluate", "--run", "run", "--policy", "nope"), "known: "),
+        (("evaluate", "--run", "run", "--policy", "pid", "--policy", "pid"), "twice"),
+        (("compare", "--budget", "1/4", "--budget", "0.25"), "none twice"),
+        (("compare", "--run", "run", "--out", "other"), "--run goes on"),
+        (
+            (
+                "compare",
+                "--log",
+                "mine.csv",
+                "--mapping",
+                "mine.yaml",
+                "--out",
+                "x",
+                "--worth",
+                "3",
+                "--set",
+                "goal=value",
+            ),
+            "--worth is for",
+        ),
         (("evaluate", "--run", "run", "--policy", "mine.csv.zip"), "mine.csv.zip"),
     ],
 )

@@ -125,7 +125,7 @@ def test_a_short_log_repeats_from_anywhere(believe: Callable[..., Beliefs]) -> N
     short = AuctionLog.from_columns({"time": time, "pctr": np.linspace(0.01, 0.05, 3000)})
     timeline = Timeline(1000.0 + 6 * 3600, 3600.0, 4)
     market = SimulatedMarket.of(short, believe(short, timeline), size=4000)
-    assert (market.cycle, market.aligned) == (6, False)
+    assert (market.cycle, market.offset) == (6, None)
     starts = set()
     for day in draw_days(market, 40, np.random.default_rng(0)):
         assert day.ticks == 4
@@ -136,13 +136,22 @@ def test_a_short_log_repeats_from_anywhere(believe: Callable[..., Beliefs]) -> N
     assert starts == set(range(6))
 
 
+def test_an_afternoon_is_simulated_from_afternoons_where_the_log_has_a_day(
+    visits: Callable[..., AuctionLog], believe: Callable[..., Beliefs]
+) -> None:
+    log = visits(0, start=20_000 * SECONDS_PER_DAY * 1.0)
+    afternoon = Timeline(20_003 * SECONDS_PER_DAY + 12 * 3600.0, 3600.0, 6)
+    market = SimulatedMarket.of(log, believe(log, afternoon))
+    assert (market.cycle, market.offset) == (24, 12)
+
+
 @pytest.mark.parametrize("ticks", [21, 24, 41, 84])
 def test_a_day_begins_at_midnight_whatever_the_tick(
     visits: Callable[..., AuctionLog], believe: Callable[..., Beliefs], ticks: int
 ) -> None:
     log = visits(0, start=20_000 * SECONDS_PER_DAY * 1.0)
     market = SimulatedMarket.of(log, believe(log, Timeline(0.0, SECONDS_PER_DAY / ticks, ticks)))
-    assert (market.cycle, market.aligned) == (ticks, True)
+    assert (market.cycle, market.offset) == (ticks, 0)
     hour = (market.seen.tick * 24) // ticks
     assert (np.abs(market.hour - hour) <= 24 // ticks + 1).all()
 

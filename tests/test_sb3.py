@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from bidpilot.agents import incremental, sb3
 from bidpilot.agents.base import Past
@@ -98,6 +99,27 @@ def test_the_same_seed_gives_the_same_weights_and_curve(job: Job, trained: tuple
     assert first.actor.mean.tobytes() == second.actor.mean.tobytes()
     assert first.observations.tobytes() == second.observations.tobytes()
     assert first.actions.tobytes() == second.actions.tobytes()
+
+
+def test_the_discount_is_1_and_the_learning_rate_never_negative(job: Job) -> None:
+    """SB3 overshoots the asked steps to a whole rollout: what is left is then below 0."""
+    for algorithm in sb3.ALGORITHMS:
+        env = VecNormalize(DummyVecEnv([job.env]), gamma=1.0)
+        model = sb3.ALGORITHMS[algorithm](replace(PPO, algorithm=algorithm, envs=1), env, 0)
+        assert model.gamma == 1.0
+        assert min(model.lr_schedule(left) for left in (1.0, 0.5, 0.0, -2.0)) >= 0.0
+
+
+def test_the_actor_normalises_as_sb3s_own_wrapper_does(job: Job) -> None:
+    env = VecNormalize(DummyVecEnv([job.env]), gamma=1.0, clip_obs=10.0)
+    env.reset()
+    for _ in range(60):
+        env.step(np.array([env.action_space.sample()]))
+    model = sb3.ALGORITHMS["ppo"](replace(PPO, envs=1), env, 0)
+    actor = sb3.actor_of(model, env)
+    raw = env.get_original_obs()
+    expected, _ = model.predict(env.normalize_obs(raw), deterministic=True)
+    np.testing.assert_allclose(actor(raw), expected, atol=1e-6)
 
 
 def test_another_seed_gives_another_policy(job: Job) -> None:

@@ -39,11 +39,6 @@ def test_midnight_begins_a_day_whatever_the_tick(ticks: int, day: int) -> None:
     assert (episode == day).all()
     assert tick.tolist() == list(range(ticks))
     assert timeline.locate(edges[:1] - 0.001)[0] == day - 1
-    assert timeline.daily
-
-
-def test_only_whole_days_are_daily() -> None:
-    assert not Timeline(0.0, 1800.0, 47).daily
 
 
 @pytest.mark.parametrize(("seconds", "ticks"), [(0.0, 4), (-1.0, 4), (float("nan"), 4), (60.0, 0)])
@@ -86,4 +81,3 @@ def test_few_days_are_one_episode_that_covers_all_that_was_held_out() -> None:
     assert (timeline.start, timeline.tick_seconds, timeline.ticks) == (21 * 3600.0, 900.0, 36)
     assert not episode.any()
     assert tick.tolist() == list(range(36))
-    assert not timeline.daily

@@ -40,4 +40,17 @@ def test_without_a_learner_the_best_policy_is_named() -> None:
 
 
 def test_the_oracles_gap_is_named() -> None:
-    assert "misses up to 1.0 %" in " ".join(summary(_results(0.0, -0.01, 0.01), {}))
+    said = " ".join(summary(_results(0.0, -0.01, 0.01), {"truth_known": True}))
+    assert "misses up to 1.0 %" in said
+    assert "replayed" not in said
+
+
+def test_on_a_replayed_log_the_yardstick_is_named_and_no_gap_claimed() -> None:
+    said = " ".join(summary(_results(0.0, -0.01, 0.01), {"truth_known": False}))
+    assert "misses" not in said
+    assert "not the predictions" in said
+
+
+def test_without_a_baseline_nothing_is_claimed_against_one() -> None:
+    results = _results(0.0, -0.01, 0.01).query("policy != 'pid'").assign(difference=float("nan"), best_baseline="")
+    assert summary(results, {})[0] == "ppo was played without a baseline beside it."

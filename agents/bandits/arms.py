@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 FACTORS = np.exp(np.linspace(-0.8, 0.8, 9))
 WARM_UP_DAYS = 6
+WARM_UP = np.random.SeedSequence(0, spawn_key=(102,))
+"""A fixed stream of its own: the posterior belongs to the past, not to the episode."""
 
 
 class Statistics:
@@ -103,7 +105,7 @@ class LadderBandit(MultiplierPolicy):
     def _warm_up(self, scarcity: float, auction: str) -> Statistics:
         """Play past days at this scarcity, from the first to the last, and return what was learnt."""
         self.statistics = Statistics(self._decay)
-        rng = np.random.default_rng(0)  # a fixed stream: the posterior belongs to the past, not to the episode
+        rng = np.random.default_rng(WARM_UP)
         for day in self._days:
             full_cost = self.forecast.full_cost
             episode = Episode(day, Campaign(scarcity * full_cost, day.ticks, full_cost, auction))
