@@ -117,9 +117,9 @@ def test_the_actor_normalises_as_sb3s_own_wrapper_does(job: Job) -> None:
         env.step(np.array([env.action_space.sample()]))
     model = sb3.ALGORITHMS["ppo"](replace(PPO, envs=1), env, 0)
     actor = sb3.actor_of(model, env)
-    raw = env.get_original_obs()
-    expected, _ = model.predict(env.normalize_obs(raw), deterministic=True)
-    np.testing.assert_allclose(actor(raw), expected, atol=1e-6)
+    raw = np.asarray(env.get_original_obs(), dtype=np.float32)
+    expected, _ = model.predict(np.asarray(env.normalize_obs(raw)), deterministic=True)
+    np.testing.assert_allclose(actor(raw), np.asarray(expected, dtype=np.float64), atol=1e-6)
 
 
 def test_another_seed_gives_another_policy(job: Job) -> None:
