@@ -16,7 +16,7 @@ DEMO = {
     "ticks_per_day": 48,
     "budgets": ["1/2", "1/8", "1/32"],
     "scenario": "bidpilot/Targeting-v0",
-    "learner": {"steps": 300_000},
+    "learner": {"steps": 200_000},
     "days": {"evaluate": 30, "tune": 8},
 }
 QUICK = {

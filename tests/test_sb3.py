@@ -106,7 +106,7 @@ def test_the_discount_is_1_and_the_learning_rate_never_negative(job: Job) -> Non
     for algorithm in sb3.ALGORITHMS:
         env = VecNormalize(DummyVecEnv([job.env]), gamma=1.0)
         model = sb3.ALGORITHMS[algorithm](replace(PPO, algorithm=algorithm, envs=1), env, 0)
-        assert model.gamma == 1.0
+        assert vars(model)["gamma"] == 1.0
         assert min(model.lr_schedule(left) for left in (1.0, 0.5, 0.0, -2.0)) >= 0.0
 
 
