@@ -19,6 +19,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help answers in a third of the time
 )
 
 LogOption = Annotated[str | None, typer.Option("--log", help="Auction log: CSV, TSV (.gz) or Parquet; or: synthetic.")]
