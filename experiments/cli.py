@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from bidpilot.experiments.run import Run
     from bidpilot.experiments.stages import Stages
 
+INTERRUPTED = 130
+
 app = typer.Typer(
-    help="Learn a market from an auction log, train bidding policies in it, compare them and export the winner.",
+    help="Learn a market from an auction log, train a bidding policy in it, compare it with all others and export it.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -164,6 +166,10 @@ def main(*command: str) -> None:
 
     try:
         app([*command, *sys.argv[1:]])
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:
+            typer.echo("bidpilot: stopped; the same command goes on from the last stage that was done", err=True)
+        raise
     except InputError as error:
         _fail(str(error))
 
@@ -182,6 +188,8 @@ def _create(given: dict[str, Any], config: Path | None, sets: list[str] | None, 
         if given.get(key) not in {None, "synthetic"}:
             given[key] = str(Path(given[key]).absolute())
     settings = load_settings(config, given, tuple(sets or ()))
+    if given.get("log") is None and config is None and not any(pair.startswith("log=") for pair in sets or ()):
+        _fail("give --log FILE, or --log synthetic for the exchange that bidpilot brings")
     return Run.create(out or Path("runs") / _name(settings), settings)
 
 

@@ -133,7 +133,7 @@ def _draws(records: FloatArray, field: Field, name: str) -> FloatArray:
 
 
 def _with_interval(name: str, draws: FloatArray) -> dict[str, float]:
-    low, high = interval(draws[1:])
+    low, high = interval(float(draws[0]), draws[1:])
     return {name: float(draws[0]), f"{name}_low": low, f"{name}_high": high}
 
 

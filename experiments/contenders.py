@@ -11,6 +11,7 @@ from bidpilot.ctr.errors import InputError, unknown
 from bidpilot.experiments.compare import ORACLE, baselines, learners, oracle
 from bidpilot.experiments.evaluate import Contender
 from bidpilot.experiments.prepare import prepare
+from bidpilot.experiments.train import load_trained
 
 if TYPE_CHECKING:
     from bidpilot.experiments.run import Run
@@ -23,6 +24,8 @@ def named_contenders(run: Run, source: Source, names: list[str]) -> list[Contend
         raise InputError(f"name no policy twice; got {', '.join(names)}")
     trained = {contender.name: contender for contender in learners(run)}
     known = {*policies(), *trained, ORACLE}
+    if run.settings.learner.algorithm in names:
+        load_trained(run)  # says what to do where nothing was trained
     for name in names:
         if name not in known and not name.endswith(".zip") and "." not in name:
             raise unknown("policy", name, [*known, "<bundle>.zip", "<your.module>"])

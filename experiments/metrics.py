@@ -73,9 +73,7 @@ METRICS = (
     Metric("roi", "ROI", "ratio", "high", "(value - spend) / spend", lambda s: (s["value"] - s["spend"]) / s["spend"]),
     Metric("roas", "ROAS", "ratio", "high", "value / spend", _ratio("value", "spend")),
     Metric("clicks", "Clicks", "count", "high", "clicks on what was won, per episode", _each("clicks")),
-    Metric(
-        "predicted_clicks", "Pred. clicks", "count", "high", "clicks by the model's rates", _each("predicted_clicks")
-    ),
+    Metric("predicted_clicks", "Pred. clicks", "count", "", "clicks by the model's rates", _each("predicted_clicks")),
     Metric("conversions", "Conversions", "count", "high", "conversions of what was won", _each("conversions")),
     Metric("cpa", "CPA", "money", "low", "spend per conversion", _ratio("spend", "conversions")),
     Metric("ecpc", "eCPC", "money", "low", "spend per click", _ratio("spend", "clicks")),

@@ -88,4 +88,5 @@ def describe_days(source: Source, days: tuple[Day, ...]) -> str:
     missing = (
         "" if known == 1.0 else f"; {1 - known:.1%} of the prices and outcomes are the models' (the buyer had lost)"
     )
-    return f"{what} {source.log.currency}, replayed from the held-out log{missing}"
+    each = " each" if len(days) > 1 else ""
+    return f"{what} {source.log.currency}{each}, replayed from the held-out log{missing}"

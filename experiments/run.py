@@ -62,7 +62,9 @@ class Run:
         began, now = self.facts.get("log_sha256", ""), log_digest(self.settings)
         if began and began != now:
             state = "has changed" if now else "is gone"
-            raise InputError(f"{self.settings.log} {state} since the run in {self.folder} began; choose another --out")
+            raise InputError(
+                f"{self.settings.log} (or its mapping) {state} since the run in {self.folder} began; choose another --out"
+            )
 
     @classmethod
     def open(cls, folder: Path) -> Run:
@@ -131,14 +133,15 @@ def versions() -> dict[str, str]:
 
 
 def log_digest(settings: Settings) -> str:
-    """Return the SHA-256 of the log file; empty for the synthetic exchange or a file that is gone."""
-    path = Path(settings.log)
-    if settings.log == SYNTHETIC or not path.is_file():
+    """Return the SHA-256 of the log file and its mapping; empty for the synthetic exchange or a file that is gone."""
+    paths = [Path(settings.log), *([settings.mapping] if settings.mapping else [])]
+    if settings.log == SYNTHETIC or not all(path.is_file() for path in paths):
         return ""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(HASHED):
-            digest.update(block)
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(HASHED):
+                digest.update(block)
     return digest.hexdigest()
 
 

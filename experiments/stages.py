@@ -88,6 +88,12 @@ class Stages:
         _ = self.source
         curve = train(self.run, self._source)
         best = curve["score"].max()
+        if curve["score"].idxmax() == 0:
+            self.say(
+                "training brought nothing on the validation days: the policy before training, its controller, is kept"
+            )
+        if "segment" in self.source.log and self.run.settings.scenario == "bidpilot/Pacing-v0":
+            self.say("one multiplier for all segments; --scenario bidpilot/Targeting-v0 trains one for each")
         self.say(
             f"{self.run.settings.learner.algorithm} trained in {time.monotonic() - clock:.0f} s: {best:.4f} of the "
             f"possible on simulated validation days, the controller alone {curve['reference'].iloc[0]:.4f}"

@@ -194,6 +194,8 @@ def test_a_damaged_policy_says_what_to_do(own: Path, tmp_path: Path) -> None:
         (("fit", "--log", "mine.csv"), "no known format"),
         (("compare", "--log", "mine.csv", "--mapping", "mine.yaml", "--budget", "0"), "greater than 0"),
         (("compare", "--log", "mine.csv", "--mapping", "mine.yaml", "--budget", "-1"), "budgets"),
+        (("compare",), "--log synthetic"),
+        (("evaluate", "--run", "run", "--policy", "ppo"), "bidpilot train"),
         (("compare", "--set", "sed=1"), "unknown setting 'sed'"),
         (("compare", "--scenario", "bidpilot/Nope-v0"), "bidpilot/Pacing-v0"),
         (("train", "--run", "nowhere"), "bidpilot fit"),

@@ -21,12 +21,19 @@ def test_the_interval_of_a_ratio_covers_the_truth_as_often_as_it_says() -> None:
         spend = rng.gamma(5.0, 1.0, 40)
         value = 1.5 * spend * rng.lognormal(-0.02, 0.2, 40)
         weights = day_weights(40, 300, rng)
-        low, high = interval((weights @ value) / (weights @ spend))
+        low, high = interval(value.sum() / spend.sum(), (weights @ value) / (weights @ spend))
         covered += low <= 1.5 <= high
     assert 0.91 <= covered / 2000 <= 0.975
 
 
 def test_undefined_replicates_are_left_out_unless_they_are_most() -> None:
     few = np.array([1.0, 2.0, 3.0, np.nan])
-    assert interval(few)[0] >= 1.0
-    assert np.isnan(interval(np.array([1.0, np.nan, np.nan]))).all()
+    assert interval(2.0, few)[0] >= 1.0
+    assert np.isnan(interval(1.0, np.array([1.0, np.nan, np.nan]))).all()
+
+
+def test_the_interval_lies_around_the_estimate_whatever_the_replicates_bias() -> None:
+    replicates = np.random.default_rng(2).normal(3.0, 1.0, 4_000)
+    low, high = interval(10.0, replicates)
+    assert low < 10.0 < high
+    np.testing.assert_allclose(high - low, 2 * 1.96, rtol=0.05)
