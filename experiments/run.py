@@ -62,9 +62,8 @@ class Run:
         began, now = self.facts.get("log_sha256", ""), log_digest(self.settings)
         if began and began != now:
             state = "has changed" if now else "is gone"
-            raise InputError(
-                f"{self.settings.log} (or its mapping) {state} since the run in {self.folder} began; choose another --out"
-            )
+            what = f"{self.settings.log} (or its mapping) {state}"
+            raise InputError(f"{what} since the run in {self.folder} began; choose another --out")
 
     @classmethod
     def open(cls, folder: Path) -> Run:
