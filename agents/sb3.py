@@ -169,7 +169,7 @@ class _Keeper(BaseCallback):
 
     def __init__(self, config: Config, validate: Callable[[Actor], FloatArray]) -> None:
         super().__init__()
-        self._config, self._validate = config, validate
+        self._validate = validate
         self._every, self._next = max(1, config.steps // config.evaluations), 0
         self._kept = _Best()
         self.best: Actor

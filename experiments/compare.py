@@ -54,10 +54,8 @@ def judge(run: Run, source: Source, contenders: Sequence[Contender], to: Run | N
     traffic = hashlib.blake2b("".join(day.traffic_hash for day in days).encode(), digest_size=8).hexdigest()
     table = results_table(played, field, contenders, settings.budgets).assign(seed=settings.seed, traffic_hash=traffic)
     target.write_table("results.csv", table)
-    timeline = days[0].ticks
-    target.write_table(
-        "ticks.csv", _ticks_table(played, timeline, Timeline(0.0, 86_400 / settings.ticks_per_day, timeline))
-    )
+    ticks = days[0].ticks
+    target.write_table("ticks.csv", _ticks_table(played, ticks, Timeline(0.0, 86_400 / settings.ticks_per_day, ticks)))
     within = "impressions within each episode" if field.resampled_within else "whole days"
     how = f"95 % bootstrap, {len(field.draws)} replicates, resampling {within}, paired across policies"
     known = source.exchange is not None

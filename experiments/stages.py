@@ -17,7 +17,7 @@ from bidpilot.experiments.fit import fit
 from bidpilot.experiments.report import write_report
 from bidpilot.experiments.run import Run
 from bidpilot.experiments.source import load_source
-from bidpilot.experiments.tables import terminal_tables
+from bidpilot.experiments.tables import markdown_table, terminal_tables
 from bidpilot.experiments.train import train
 from bidpilot.experiments.words import summary
 
@@ -124,14 +124,16 @@ class Stages:
         return written
 
     def _finish(self, results: pd.DataFrame, run: Run) -> None:
-        for table in terminal_tables(results, str(run.facts["log"]["currency"]), self.console.width):
+        currency = str(run.facts["log"]["currency"])
+        for table in terminal_tables(results, currency, self.console.width):
             self.console.print(table)
+        write_atomically(run.folder / "results.md", markdown_table(results, currency) + "\n")
         lines = summary(results, run.facts)
         write_atomically(run.folder / "summary.txt", "\n".join(lines) + "\n")
         for line in lines:
             self.say(line)
         self.say(f"intervals: {run.facts['intervals']}")
-        self.say(f"table:  {run.folder / 'results.csv'}")
+        self.say(f"table:  {run.folder / 'results.csv'} (for people: results.md)")
         self.say(f"report: {write_report(run.folder)}")
 
     def _print_quality(self, quality: pd.DataFrame) -> None:

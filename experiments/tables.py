@@ -33,9 +33,9 @@ def terminal_tables(results: pd.DataFrame, currency: str, width: int) -> Iterato
         yield table
 
 
-def markdown_table(results: pd.DataFrame, currency: str, names: tuple[str, ...]) -> str:
-    """Return one Markdown table of these metrics: a row per policy and budget, intervals behind the figures."""
-    shown = [place for place, column in enumerate(COLUMNS) if column.name in names]
+def markdown_table(results: pd.DataFrame, currency: str) -> str:
+    """Return one Markdown table: a row per policy and budget, intervals behind the figures."""
+    shown = _shown(results)
     lines = [
         "| budget | policy | " + " | ".join(COLUMNS[place].label for place in shown) + " |",
         "|---|---|" + "---:|" * len(shown),

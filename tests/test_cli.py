@@ -108,6 +108,9 @@ def test_compare_leaves_a_table_a_report_and_plain_words(own: Path) -> None:
     assert set(results["policy"]) == {"linear", "incremental", "ppo", "oracle"}
     assert ((results["utilisation"] > 0) & (results["utilisation"] <= 1)).all()
     assert {"seed", "traffic_hash", "config"} <= set(results.columns)
+    table = (own / "run/results.md").read_text().splitlines()
+    assert len(table) == 2 + len(results)
+    assert {line.split("|")[2].strip() for line in table[2:]} == set(results["policy"])
     said = (own / "said.txt").read_text()
     assert "R/R*" in said
     assert "report: run/report.html" in said
