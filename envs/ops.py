@@ -1,0 +1,98 @@
+"""The few operations by which formulas are written once and run on one episode or on many.
+
+One episode with one bid group is played in floats (SCALARS): a NumPy call on one number costs more than the sum it
+does. Everything else is played in arrays (ARRAYS): per-group amounts (N, G), common amounts (N, 1). Both take exp
+and log from NumPy, so the same inputs give the same bytes in either form (a test compares them).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from bidpilot.ctr.types import BoolArray, FloatArray
+
+    Amount: TypeAlias = float | FloatArray
+    Truth: TypeAlias = bool | BoolArray
+
+
+class Ops(Protocol):
+    """What a formula may call; + - * / and comparisons are the operators themselves."""
+
+    def exp(self, x: Amount) -> Amount:
+        """Return e to the x."""
+
+    def log(self, x: Amount) -> Amount:
+        """Return the natural logarithm of what is above 0."""
+
+    def clip(self, x: Amount, low: Amount, high: Amount) -> Amount:
+        """Return x moved into low..high."""
+
+    def where(self, condition: Truth, x: Amount, y: Amount) -> Amount:
+        """Return x where the condition holds, else y; both have been computed."""
+
+    def over_groups(self, x: Amount) -> Amount:
+        """Return the sum over bid groups: a common amount."""
+
+
+class Scalars:
+    """Floats: one episode, one bid group."""
+
+    @staticmethod
+    def exp(x: float) -> float:
+        """Return e to the x."""
+        return float(np.exp(x))
+
+    @staticmethod
+    def log(x: float) -> float:
+        """Return the natural logarithm."""
+        return float(np.log(x))
+
+    @staticmethod
+    def clip(x: float, low: float, high: float) -> float:
+        """Return x moved into low..high."""
+        return low if x < low else min(x, high)
+
+    @staticmethod
+    def where(condition: bool, x: float, y: float) -> float:  # noqa: FBT001 - as np.where
+        """Return x or y."""
+        return x if condition else y
+
+    @staticmethod
+    def over_groups(x: float) -> float:
+        """Return the only group's amount."""
+        return x
+
+
+class Arrays:
+    """Arrays (N, G) and (N, 1): N episodes in lockstep."""
+
+    @staticmethod
+    def exp(x: FloatArray) -> FloatArray:
+        """Return e to the x."""
+        return np.asarray(np.exp(x))
+
+    @staticmethod
+    def log(x: FloatArray) -> FloatArray:
+        """Return the natural logarithm."""
+        return np.asarray(np.log(x))
+
+    @staticmethod
+    def clip(x: FloatArray, low: Amount, high: Amount) -> FloatArray:
+        """Return x moved into low..high."""
+        return np.asarray(np.minimum(np.maximum(x, low), high))
+
+    @staticmethod
+    def where(condition: BoolArray, x: Amount, y: Amount) -> FloatArray:
+        """Return x where the condition holds, else y."""
+        return np.where(condition, x, y)
+
+    @staticmethod
+    def over_groups(x: FloatArray) -> FloatArray:
+        """Return the sums (N, 1)."""
+        return x.sum(axis=1, keepdims=True) if x.shape[1] > 1 else x
+
+
+SCALARS, ARRAYS = Scalars(), Arrays()
