@@ -6,103 +6,123 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
-import numpy.typing as npt
 
-from bidpilot.ctr.errors import InputError
-from bidpilot.envs.controller import Controller
+from bidpilot.ctr.types import MICROS
+from bidpilot.envs.actions import hands
+from bidpilot.envs.draws import Draws, draw
 from bidpilot.envs.episode import Episode
-from bidpilot.envs.hindsight import best_value
-from bidpilot.envs.market import MiscalibratedMarket
-from bidpilot.envs.observations import bounds
+from bidpilot.envs.features import Floats, bounds
+from bidpilot.envs.observations import features_of
 from bidpilot.envs.residual import Residual
-from bidpilot.envs.rewards import EXPECTED, Tick, reward_term
-from bidpilot.envs.types import COLUMNS, Campaign
+from bidpilot.envs.rewards import EXPECTED, REVENUE, SPEND, Tick, reward_term
+from bidpilot.envs.shadow import controller_alone
+from bidpilot.envs.types import COLUMNS
 
 if TYPE_CHECKING:
-    from bidpilot.ctr.types import FloatArray
     from bidpilot.envs.day import Day
     from bidpilot.envs.forecast import Forecast
     from bidpilot.envs.market import Market
-    from bidpilot.envs.scenarios import Scenario
+    from bidpilot.envs.scenario import Scenario
+    from bidpilot.envs.types import Campaign, Outcome
 
-Observation = npt.NDArray[np.float32]
+LEAST = 1e-9
+"""Currency: what a reward's scale is at least, where nothing could have been won."""
 
 
-class BiddingEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
+class BiddingEnv(gym.Env[Floats, Any]):
     """One campaign, one day, a residual action on the feedback controller in every tick.
 
-    market: where days come from. forecast: what past days say. scenario: auction, budgets, reach, reward.
+    market: where days come from. forecast: what past days say. scenario: what is drawn, played and rewarded.
     groups: multipliers per tick. Raises InputError when the forecast's ticks are not the market's (at reset).
     """
 
-    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 - as Env declares it
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 8}  # noqa: RUF012 - as Env declares it
 
-    def __init__(self, market: Market, forecast: Forecast, scenario: Scenario, groups: int) -> None:
+    def __init__(
+        self, market: Market, forecast: Forecast, scenario: Scenario, groups: int, render_mode: str | None = None
+    ) -> None:
         """Set up spaces; no traffic is drawn yet."""
-        wrapped = MiscalibratedMarket(market, scenario.miscalibration) if scenario.miscalibration else market
-        self.market, self.forecast, self.scenario, self.groups = wrapped, forecast, scenario, groups
-        low, high = bounds(groups)
+        self.market, self.forecast, self.scenario, self.groups = market, forecast, scenario, groups
+        self.render_mode = render_mode
+        self.hands = hands(scenario.action, groups, scenario.levels)
+        self.action_space = self.hands.space
+        low, high = bounds(features_of(scenario), groups)
         self.observation_space = gym.spaces.Box(low, high, dtype=np.float32)
-        self.action_space = gym.spaces.Box(-1.0, 1.0, (groups,), dtype=np.float32)
-        self._terms = {name: reward_term(name) for name in scenario.reward}
+        self._terms = tuple((f"reward/{name}", reward_term(name)) for name in scenario.reward)
         self._streams: tuple[np.random.Generator, ...] = ()
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observation, dict[str, Any]]:
-        """Draw a day and a budget. options: "day" (a Day) and "scarcity" (budget / full cost) fix them."""
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Floats, dict[str, Any]]:
+        """Draw a day, a budget and the rest of what the scenario leaves open.
+
+        options fix draws by name: "day" (a Day), "scarcity" (budget / full cost), "limit", "price_scale", "volume".
+        Raises InputError for an option of another name.
+        """
         super().reset(seed=seed)
         if seed is not None or not self._streams:
-            self._streams = tuple(self.np_random.spawn(2))
-        traffic, money = self._streams
-        given = options or {}
-        day = given["day"] if "day" in given else self.market.day(traffic)
-        low, high = self.scenario.scarcity
-        scarcity = given["scarcity"] if "scarcity" in given else float(np.exp(money.uniform(np.log(low), np.log(high))))
-        self._begin(day, scarcity)
-        return self._observation, self._info({})
+            self._streams = tuple(self.np_random.spawn(Draws.STREAMS))
+        day, campaign, self._drawn = draw(self.market, self.forecast, self.scenario, self._streams, options or {})
+        self._begin(day, campaign)
+        return self._observation, dict(self._drawn)
 
-    def step(self, action: npt.NDArray[np.float32]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[Floats, float, bool, bool, dict[str, Any]]:  # noqa: ANN401 - as the space has it
         """Bid for one tick. The horizon ends the episode with terminated; nothing truncates it.
 
-        Actions outside -1..1 are clipped; one that is not finite or of another shape raises InputError.
+        Continuous actions outside -1..1 are clipped; what is not of the space's shape and kind raises InputError.
         """
-        wanted = np.asarray(action, dtype=np.float64)
-        if wanted.shape != (self.groups,) or not np.isfinite(wanted).all():
-            raise InputError(f"an action must be {self.groups} finite numbers in -1..1; got {action}")
         tick = self.episode.tick
-        outcome = self.episode.bid_multipliers(self._residual.multipliers(wanted))
-        view = Tick(outcome.table, self._best, float(self._controller[tick]))
-        terms = {name: term(view) for name, term in self._terms.items()}
-        self._observation = self._residual.observe(self.episode.state())
-        info = self._info(terms) | dict(zip(COLUMNS, outcome.table.sum(axis=0).tolist(), strict=True))
-        return self._observation, sum(terms.values()), self.episode.over, False, info
+        outcome = self.episode.bid(self._residual.multipliers(self.hands.one(action)))
+        info = dict(self._drawn)
+        reward = self._reward(tick, outcome, info)
+        self._observation = self._residual.observe(self.episode.glance())
+        if self.groups > 1:
+            self._observation = self._observation[0]
+        return self._observation, reward, self.episode.over, False, info
 
-    def _begin(self, day: Day, scarcity: float) -> None:
+    def render(self) -> Any:  # noqa: ANN401 - (height, width, 3) uint8
+        """Return a picture of spend against plan so far, (height, width, 3) uint8; None without render_mode."""
+        if self.render_mode is None:
+            return None
+        from bidpilot.envs.render import spend_picture  # matplotlib, only for those who look
+
+        planned = np.ravel(self._residual.pacer.planned)
+        result = self.episode.result()
+        spent = np.cumsum(result.table[: self.episode.tick, SPEND]) / MICROS / self.episode.campaign.budget
+        return spend_picture(planned[1:], spent, type(self).__name__)
+
+    def _begin(self, day: Day, campaign: Campaign) -> None:
         """Open an episode on a day."""
-        full_cost = self.forecast.full_cost
-        campaign = Campaign(scarcity * full_cost, self.forecast.ticks, full_cost, self.scenario.auction)
         self.episode = Episode(day, campaign, self.groups)
-        self._best = max(float(best_value(day, np.array([campaign.budget]))[0]), 1e-9)
-        self._controller = self._controller_alone(day, campaign)
-        self._residual = Residual(campaign, self.forecast, self.groups, self.scenario)
-        self._observation = self._residual.observe(self.episode.state())
+        self._scale = max(self._drawn["scale"], LEAST)
+        used = any(name == "reward/controller" for name, _ in self._terms)
+        groups = 1 if self.scenario.prior is None else self.groups
+        alone = controller_alone(day, campaign, self.forecast, self.scenario, groups) if used else np.zeros(day.ticks)
+        self._controller: list[float] = alone.tolist()
+        self._sums = [0.0, 0.0, 0.0]
+        self._excess = (0.0, 0.0)
+        self._residual = Residual([campaign], self.forecast, self.groups, self.scenario)
+        seen = self._residual.observe(self.episode.glance())
+        self._observation = seen if self.groups == 1 else seen[0]
 
-    def _controller_alone(self, day: Day, campaign: Campaign) -> FloatArray:
-        """Return what the zero action earns in each tick (ticks,): the reward's reference, if it is used."""
-        earned = np.zeros(day.ticks)
-        if "controller" not in self._terms:
-            return earned
-        scenario = self.scenario
-        groups = 1 if scenario.prior is None else self.groups
-        episode = Episode(day, campaign, groups)
-        controller = Controller(campaign, self.forecast, groups, scenario.gain, scenario.prior)
-        while not episode.over:
-            tick = episode.tick
-            earned[tick] = episode.bid_multipliers(controller.observe(episode.state())).table[:, EXPECTED].sum()
-        return earned
+    def _reward(self, tick: int, outcome: Outcome, info: dict[str, Any]) -> float:
+        """Return the tick's reward; enter its terms and the tick's counts into info."""
+        table = outcome.table
+        row: list[float] = (table[0] if len(table) == 1 else table.sum(axis=0)).tolist()
+        expected, realised = row[EXPECTED], row[REVENUE] / MICROS
+        grown = self._grown(expected, realised, row[SPEND] / MICROS) if self.scenario.limit is not None else (0.0, 0.0)
+        view = Tick(expected, realised, *grown, self._controller[tick], self._scale)
+        reward = 0.0
+        for name, term in self._terms:
+            amount = term(view)
+            info[name] = amount
+            reward += amount
+        info.update(zip(COLUMNS, row, strict=True))
+        return reward
 
-    def _info(self, terms: dict[str, float]) -> dict[str, Any]:
-        """Return the draws of the episode and the reward's terms."""
-        draws = {"scarcity": self.episode.campaign.scarcity, "best_value": self._best}
-        return draws | {f"reward/{name}": amount for name, amount in terms.items()}
+    def _grown(self, expected: float, realised: float, spend: float) -> tuple[float, float]:
+        """Return by how much the spend above the cost limit has grown in this tick, priced in worth, both ways."""
+        limit, sums = self.episode.campaign.cost_limit, self._sums
+        self._sums = [sums[0] + expected, sums[1] + realised, sums[2] + spend]
+        before, price = self._excess, self.scenario.penalty
+        worths = self._sums[:2]
+        self._excess = tuple(max(0.0, self._sums[2] / limit - worth) * price for worth in worths)  # type: ignore[assignment]
+        return self._excess[0] - before[0], self._excess[1] - before[1]

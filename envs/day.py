@@ -6,9 +6,9 @@ So a leak is a type error: a policy is handed Opportunities and CampaignState, n
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,7 +24,8 @@ class Opportunities:
     """What a bidder sees of n bid opportunities before bidding.
 
     pctr, pcvr: (n,) predicted probabilities. value: (n,) currency, predicted worth of winning.
-    reserve: (n,) currency. segment, tick: (n,) int64.
+    reserve: (n,) currency. segment, tick: (n,) integers. user: (n,) integers from 0, who is looking; None: unknown.
+    soft_floor: (n,) currency, see auctions.soft_floor; None: none.
     """
 
     pctr: FloatArray
@@ -33,10 +34,12 @@ class Opportunities:
     reserve: FloatArray
     segment: IntArray
     tick: IntArray
+    user: IntArray | None = None
+    soft_floor: FloatArray | None = None
 
     def rows(self, part: slice | IntArray) -> Opportunities:
         """Return the opportunities of some rows."""
-        return Opportunities(*(getattr(self, name)[part] for name in self.__slots__))
+        return Opportunities(*_rows(self, part))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,7 @@ class Hidden:
     price: (n,) int64 micro-currency, the lowest bid that wins (the reserve included).
     click, conversion: (n,) bool. revenue: (n,) int64 micro-currency, the worth that is realised.
     expected: (n,) currency, the expected worth under the law of this market.
+    delay: (n,) integers, ticks after the win until a conversion is reported; None: within its tick.
     """
 
     price: IntArray
@@ -53,10 +57,17 @@ class Hidden:
     conversion: BoolArray
     revenue: IntArray
     expected: FloatArray
+    delay: IntArray | None = None
 
     def rows(self, part: slice | IntArray) -> Hidden:
         """Return what is hidden of some rows."""
-        return Hidden(*(getattr(self, name)[part] for name in self.__slots__))
+        return Hidden(*_rows(self, part))
+
+
+def _rows(table: Opportunities | Hidden, part: slice | IntArray) -> list[Any]:
+    """Return some rows of every column, in order."""
+    columns = [getattr(table, name) for name in table.__slots__]
+    return [None if column is None else column[part] for column in columns]
 
 
 @dataclass(frozen=True)
@@ -65,45 +76,63 @@ class Day:
 
     Potential outcomes are drawn once, so that every policy meets the same people (common random numbers).
     Worths and click rates must lie on a binary grid on which float64 sums are exact in any order (build rounds
-    them, see on_grid): totals do not depend on how they were added up. Raises InputError for prices below
-    0, rates outside 0..1, ticks out of order or range, and totals that are not numbers or too large to be exact.
+    them, see on_grid): totals do not depend on how they were added up. once: the day will not be replayed, so that
+    scanning it is cheaper than building an index (the results are the same). belief: (segments,) factors by which
+    the bidder misjudges click rates and worths; None: 1 (see misjudged). draws: what was drawn for this day, by name.
+    Raises InputError for prices below 0, rates outside 0..1, ticks out of order or range, and totals that are not
+    numbers or too large to be exact.
     """
 
     seen: Opportunities
     hidden: Hidden
     ticks: int
     segments: int = 1
+    once: bool = False
+    belief: FloatArray | None = None
+    draws: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check order and range."""
-        tick, segment = self.seen.tick, self.seen.segment
-        if len(tick) and ((np.diff(tick) < 0).any() or tick[0] < 0 or tick[-1] >= self.ticks):
-            raise InputError(f"ticks must run in order within 0..{self.ticks - 1}; got {tick.min()}..{tick.max()}")
-        if len(segment) and not 0 <= segment.min() <= segment.max() < self.segments:
-            raise InputError(f"segments must lie in 0..{self.segments - 1}; got {segment.min()}..{segment.max()}")
-        if len(tick) and self.hidden.price.min() < 0:
-            raise InputError(f"prices must be at least 0 micro-currency; got {self.hidden.price.min()}")
-        self._check_amounts()
-
-    def _check_amounts(self) -> None:
-        for name in ("pctr", "pcvr"):
-            rate: FloatArray = getattr(self.seen, name)
-            if len(rate) and not 0.0 <= rate.min() <= rate.max() <= 1.0:
-                raise InputError(f"{name} must lie in 0..1; got {rate.min()}..{rate.max()}")
-        most = EXACT / MICROS
-        totals = {"value": self.seen.value, "expected worth": self.hidden.expected}
-        totals |= {"cost": self.payable / MICROS, "revenue": self.hidden.revenue / MICROS}
-        for name, amounts in totals.items():
-            with np.errstate(over="ignore"):
-                total = float(np.abs(amounts).sum())
-            if not total < most:  # true of NaN and infinity
-                raise InputError(f"a day's total {name} must be below 4.5e9 currency, it is {total}: use a larger unit")
+        check_day(self)
 
     @classmethod
-    def build(cls, seen: Opportunities, hidden: Hidden, ticks: int, segments: int = 1) -> Day:
+    def trusted(  # noqa: D102 - as the constructor
+        cls, seen: Opportunities, hidden: Hidden, ticks: int, segments: int, *, once: bool, draws: dict[str, float]
+    ) -> Day:
+        """Make a day without checking it: for laws that draw nothing else than what check_day asks for."""
+        day = object.__new__(cls)
+        day.__dict__.update(
+            seen=seen, hidden=hidden, ticks=ticks, segments=segments, once=once, belief=None, draws=draws
+        )
+        return day
+
+    def misjudged(self, belief: FloatArray) -> Day:
+        """Return the day as a bidder sees it who misjudges each segment's click rate by a factor (segments,).
+
+        It shares everything else with this day, the sorted index included: nothing is sorted again.
+        """
+        if belief.shape != (self.segments,) or not ((belief > 0) & np.isfinite(belief)).all():
+            raise InputError(f"a belief must be {self.segments} factors above 0, one per segment; got {belief}")
+        _ = self.starts, self.offered, self.volume, None if self.once else self.by_segment  # once, for all views
+        view = object.__new__(Day)
+        view.__dict__.update(self.__dict__, belief=belief)
+        view.__dict__.pop("traffic_hash", None)
+        return view
+
+    @classmethod
+    def build(  # noqa: PLR0913 - the fields of a day
+        cls,
+        seen: Opportunities,
+        hidden: Hidden,
+        ticks: int,
+        segments: int = 1,
+        *,
+        once: bool = False,
+        draws: dict[str, float] | None = None,
+    ) -> Day:
         """Make a day of arrays as they come: sums of worth and clicks are made exact; a NaN is 0, so no bid."""
         exact = replace(seen, pctr=on_grid(seen.pctr), pcvr=np.nan_to_num(seen.pcvr), value=on_grid(seen.value))
-        return cls(exact, replace(hidden, expected=on_grid(hidden.expected)), ticks, segments)
+        return cls(exact, replace(hidden, expected=on_grid(hidden.expected)), ticks, segments, once, draws=draws or {})
 
     def __len__(self) -> int:
         """Return the number of opportunities."""
@@ -112,28 +141,60 @@ class Day:
     @cached_property
     def starts(self) -> IntArray:
         """(ticks + 1,) first row of every tick."""
-        return np.searchsorted(self.seen.tick, np.arange(self.ticks + 1))
+        return np.searchsorted(self.seen.tick, np.arange(self.ticks + 1, dtype=self.seen.tick.dtype))
 
-    @cached_property
+    @property
     def ratio(self) -> FloatArray:
-        """(n,) r = price / value, computed once: the multiplier from which on an opportunity is won.
+        """(n,) r = price / value before any misjudgement: the multiplier from which on an opportunity is won.
 
-        Infinite where the value is not above 0 (no bid on a worthless impression) or no bid can win.
+        Infinite where the value is not above 0 (no bid on a worthless impression) or no bid can win. Always by the
+        same two operations on the same numbers, so ties fall alike wherever it is used.
         """
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            worth = self.seen.value * MICROS
-            return np.where((worth > 0) & (self.hidden.price < UNWINNABLE), self.hidden.price / worth, np.inf)
+        return ratio_of(self.hidden.price, self.seen.value)
 
-    @cached_property
+    @property
     def payable(self) -> IntArray:
         """(n,) micro-currency: the price where a bid can win, else 0 (keeps sums of prices exact)."""
-        return np.where(np.isfinite(self.ratio), self.hidden.price, 0)
+        price = self.hidden.price
+        return np.where((self.seen.value > 0) & (price < UNWINNABLE), price, 0)
+
+    @property
+    def believed(self) -> FloatArray:
+        """(n,) currency: predicted worth of winning as the bidder sees it, misjudgement included."""
+        value = self.seen.value
+        return value if self.belief is None else value * self.belief[self.seen.segment]
+
+    def sight(self, part: slice) -> Opportunities:
+        """Return what the bidder sees of some rows, misjudgement included."""
+        seen = self.seen.rows(part)
+        if self.belief is None:
+            return seen
+        factor = self.belief[seen.segment]
+        return replace(seen, pctr=np.minimum(seen.pctr * factor, 1.0), value=seen.value * factor)
 
     @cached_property
     def offered(self) -> IntArray:
         """(ticks, segments) number of opportunities."""
-        cell = self.seen.tick * self.segments + self.seen.segment
+        cell = self.seen.tick.astype(np.int64) * self.segments + self.seen.segment
         return np.bincount(cell, minlength=self.ticks * self.segments).reshape(self.ticks, self.segments)
+
+    @cached_property
+    def posted(self) -> FloatArray:
+        """(ticks, segments, 2) sum (micro-currency) and number of the prices that a bid can reach."""
+        price = self.payable
+        cell = self.seen.tick.astype(np.int64) * self.segments + self.seen.segment
+        sums = [np.bincount(cell, weights, self.ticks * self.segments) for weights in (price, price > 0)]
+        return np.stack(sums, axis=-1).reshape(self.ticks, self.segments, 2)
+
+    @cached_property
+    def users(self) -> int:
+        """Number of users: one more than the highest id."""
+        return 0 if self.seen.user is None or not len(self) else int(self.seen.user.max()) + 1
+
+    @cached_property
+    def volume(self) -> IntArray:
+        """(ticks, 1) number of opportunities of all segments."""
+        return np.diff(self.starts).reshape(-1, 1)
 
     @cached_property
     def pooled(self) -> Ladder:
@@ -155,13 +216,59 @@ class Day:
         return int(self.payable.sum())
 
     @cached_property
+    def frontier(self) -> tuple[FloatArray, FloatArray]:
+        """R* as a function of the budget, see hindsight.thinned_frontier."""
+        from bidpilot.envs.hindsight import thinned_frontier  # it reads a Day
+
+        return thinned_frontier(self)
+
+    @cached_property
     def traffic_hash(self) -> str:
         """Fingerprint of everything in the day: equal for paired comparisons."""
         digest = hashlib.blake2b(digest_size=8)
         for part in (self.seen, self.hidden):
             for name in part.__slots__:
-                digest.update(np.ascontiguousarray(getattr(part, name)).tobytes())
+                column = getattr(part, name)
+                digest.update(b"" if column is None else np.ascontiguousarray(column).tobytes())
+        digest.update(b"" if self.belief is None else self.belief.tobytes())
         return digest.hexdigest()
+
+
+def ratio_of(price: IntArray, value: FloatArray) -> FloatArray:
+    """Return r (n,) = price / value, see Day.ratio."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        worth = value * MICROS
+        return np.where((worth > 0) & (price < UNWINNABLE), price / worth, np.inf)
+
+
+def check_day(day: Day) -> None:
+    """Raise InputError for what a day must not hold, see Day."""
+    tick, segment = day.seen.tick, day.seen.segment
+    if day.ticks < 1 or day.segments < 1:
+        raise InputError(f"a day needs at least 1 tick and 1 segment; got {day.ticks} and {day.segments}")
+    if len(tick) and ((np.diff(tick) < 0).any() or tick[0] < 0 or tick[-1] >= day.ticks):
+        raise InputError(f"ticks must run in order within 0..{day.ticks - 1}; got {tick.min()}..{tick.max()}")
+    if len(segment) and not 0 <= segment.min() <= segment.max() < day.segments:
+        raise InputError(f"segments must lie in 0..{day.segments - 1}; got {segment.min()}..{segment.max()}")
+    for name, column in (("prices", day.hidden.price), ("delays", day.hidden.delay), ("users", day.seen.user)):
+        if column is not None and len(column) and column.min() < 0:
+            raise InputError(f"{name} must be at least 0; got {column.min()}")
+    _check_amounts(day)
+
+
+def _check_amounts(day: Day) -> None:
+    for name in ("pctr", "pcvr"):
+        rate: FloatArray = getattr(day.seen, name)
+        if len(rate) and not 0.0 <= rate.min() <= rate.max() <= 1.0:
+            raise InputError(f"{name} must lie in 0..1; got {rate.min()}..{rate.max()}")
+    most = EXACT / MICROS
+    totals = {"value": day.seen.value, "expected worth": day.hidden.expected}
+    totals |= {"cost": day.payable / MICROS, "revenue": day.hidden.revenue / MICROS}
+    for name, amounts in totals.items():
+        with np.errstate(over="ignore"):
+            total = float(np.abs(amounts).sum())
+        if not total < most:  # true of NaN and infinity
+            raise InputError(f"a day's total {name} must be below 4.5e9 currency, it is {total}: use a larger unit")
 
 
 def on_grid(worth: FloatArray) -> FloatArray:

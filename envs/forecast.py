@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bidpilot.envs.day import Day
+
+    Amount: TypeAlias = float | FloatArray
 
 SPEND, PREDICTED = COLUMNS.index("spend"), COLUMNS.index("predicted")
 STEPS = 129
@@ -68,31 +71,40 @@ class Forecast:
         """Number of ticks in a day."""
         return len(self.volume)
 
-    def multiplier(self, scarcity: float) -> float:
-        """Return the multiplier at which an average day spends this share of its full cost."""
-        return float(np.interp(scarcity, *_rising(self.spend.sum(axis=1), self.multipliers)))
+    def multiplier(self, scarcity: Amount) -> Any:  # noqa: ANN401 - of scarcity's shape
+        """Return the multiplier at which an average day spends this share of its full cost; any shape."""
+        return np.interp(scarcity, *self._spending)
 
-    def spend_at(self, multiplier: float) -> FloatArray:
-        """Return the expected spend (ticks,) as a share of full cost at a multiplier."""
-        return self._row(self.spend, multiplier)
+    def spend_at(self, multiplier: Amount) -> FloatArray:
+        """Return the expected spend (..., ticks) as a share of full cost at multipliers (...)."""
+        return self._rows(self.spend, multiplier)
 
-    def value_at(self, multiplier: float) -> FloatArray:
-        """Return the expected worth won (ticks,) as a share of the day's at a multiplier."""
-        return self._row(self.value, multiplier)
+    def value_at(self, multiplier: Amount) -> FloatArray:
+        """Return the expected worth won (..., ticks) as a share of the day's at multipliers (...)."""
+        return self._rows(self.value, multiplier)
 
-    def plan(self, scarcity: float) -> FloatArray:
-        """Return the share (ticks,) of the budget to spend in each tick: that of the right constant multiplier.
+    def plan(self, scarcity: Amount) -> FloatArray:
+        """Return the share (..., ticks) of the budget to spend in each tick: that of the right constant multiplier.
 
         The profile of traffic *and* prices; a small part of the volume profile keeps every tick above 0.
         """
         spend = self.spend_at(self.multiplier(scarcity)) + 1e-9
-        return np.asarray(0.99 * spend / spend.sum() + 0.01 * self.volume)
+        return np.asarray(0.99 * spend / spend.sum(axis=-1, keepdims=True) + 0.01 * self.volume)
 
-    def _row(self, table: FloatArray, multiplier: float) -> FloatArray:
+    @cached_property
+    def _spending(self) -> tuple[FloatArray, FloatArray]:
+        """A day's spend as a share of full cost, strictly rising, and the multipliers that bring it."""
+        return _rising(self.spend.sum(axis=1), self.multipliers)
+
+    @cached_property
+    def _logs(self) -> FloatArray:
+        return np.asarray(np.log(self.multipliers))
+
+    def _rows(self, table: FloatArray, multiplier: Amount) -> FloatArray:
         steps = np.arange(len(self.multipliers))
-        place = float(np.interp(np.log(max(multiplier, 1e-300)), np.log(self.multipliers), steps))
-        low = min(int(place), len(steps) - 2)
-        part = place - low
+        place = np.asarray(np.interp(np.log(np.maximum(multiplier, 1e-300)), self._logs, steps))
+        low = np.minimum(place.astype(np.int64), len(steps) - 2)
+        part = (place - low)[..., None]
         return np.asarray((1.0 - part) * table[low] + part * table[low + 1])
 
 
@@ -101,9 +113,8 @@ def _table(day: Day, grid: FloatArray) -> FloatArray:
     ladder = day.pooled
     bounds = [slice(int(a), int(b)) for a, b in zip(ladder.starts[:-1], ladder.starts[1:], strict=True)]
     places = [part.start + ladder.ratio[part].searchsorted(grid, side="right") for part in bounds]
-    return np.stack(
-        [ladder.prefix[place] - ladder.prefix[part.start] for place, part in zip(places, bounds, strict=True)], axis=1
-    )
+    low = np.array([part.start for part in bounds])
+    return ladder.between(np.stack(np.broadcast_arrays(low, np.stack(places, axis=1)), axis=-1))
 
 
 def _rising(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:

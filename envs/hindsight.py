@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bidpilot.ctr.types import MICROS, UNWINNABLE, whole_micros
+from bidpilot.envs.simulator import climb
 from bidpilot.envs.types import COLUMNS
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from bidpilot.envs.day import Day
 
 
+CORNERS = 16_384
 LOWEST = float(np.finfo(np.float64).tiny)
 """A multiplier that wins what is free and nothing else; 0 would be no bid."""
 
@@ -24,13 +26,33 @@ def best_value(day: Day, budgets: FloatArray) -> FloatArray:
     The fractional knapsack: cheapest price per worth first, the critical item in part. It bounds every
     policy that pays at least the price to beat, at second and at first price (there it cannot be reached).
     """
+    return np.asarray(np.interp(whole_micros(budgets), *frontier(day)))
+
+
+def frontier(day: Day) -> tuple[FloatArray, FloatArray]:
+    """Return R* as a function of the budget: its corners, budgets (k,) in micro-currency and worths (k,)."""
     worth = day.hidden.expected
     price = day.hidden.price
     useful = np.flatnonzero((worth > 0) & (price < UNWINNABLE))
     order = useful[np.argsort(price[useful] / worth[useful], kind="stable")]
     cost = np.concatenate([[0.0], np.cumsum(price[order], dtype=np.float64)])
     value = np.concatenate([[0.0], np.cumsum(worth[order])])
-    return np.asarray(np.interp(whole_micros(budgets), *_last_of_ties(cost, value)))
+    return _last_of_ties(cost, value)
+
+
+def thinned_frontier(day: Day) -> tuple[FloatArray, FloatArray]:
+    """Return the frontier with at most CORNERS corners, so that a large day stays small.
+
+    Between them R* is missed by less than 1e-6 of it.
+    """
+    cost, worth = frontier(day)
+    step = -(-len(cost) // CORNERS)
+    return np.append(cost[:-1:step], cost[-1]), np.append(worth[:-1:step], worth[-1])
+
+
+def best_of(day: Day, budget: float) -> float:
+    """Return R* of one budget from the day's stored frontier: quick on a day that is replayed."""
+    return float(np.interp(whole_micros(budget), *day.frontier))
 
 
 def best_multiplier(day: Day, budget: float, auction: str = "second_price") -> float:
@@ -40,11 +62,12 @@ def best_multiplier(day: Day, budget: float, auction: str = "second_price") -> f
     times the worth won, which grows with the multiplier, so the same search applies. Where only free impressions
     fit, the smallest multiplier that bids at all.
     """
-    order = np.argsort(day.ratio, kind="stable")
-    order = order[: np.count_nonzero(np.isfinite(day.ratio))]
-    ratio = day.ratio[order]
+    ratio = day.ratio if day.belief is None else day.ratio / day.belief[day.seen.segment]
+    order = np.argsort(ratio, kind="stable")
+    order = order[: np.count_nonzero(np.isfinite(ratio))]
+    ratio = ratio[order]
     if auction == "first_price":
-        spend = ratio * np.cumsum(day.seen.value[order]) * MICROS
+        spend = ratio * np.cumsum(day.believed[order]) * MICROS
     else:
         spend = np.cumsum(day.payable[order], dtype=np.float64)
     last_of_tie = np.append(ratio[1:] != ratio[:-1], True)[: len(ratio)]
@@ -56,7 +79,7 @@ def best_plan(day: Day, multiplier: float) -> FloatArray:
     """Return the spend (ticks,), currency, of a constant multiplier on the day, budget aside."""
     spend = COLUMNS.index("spend")
     at = np.array([multiplier])
-    return np.array([day.pooled.outcome(tick, at)[0, spend] for tick in range(day.ticks)]) / MICROS
+    return np.array([climb(day, tick, at, 1).table[0, spend] for tick in range(day.ticks)]) / MICROS
 
 
 def _last_of_ties(cost: FloatArray, value: FloatArray) -> tuple[FloatArray, FloatArray]:

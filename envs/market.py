@@ -152,11 +152,11 @@ class SyntheticMarket:
 class MiscalibratedMarket:
     """Another market whose bidder misjudges each segment's click rate by its own factor, new every episode.
 
-    spread: log-sd of the factor (mean 1). What is seen is wrong; what happens is not.
+    spread: range of the factor's log-sd (mean 1). What is seen is wrong; what happens is not.
     """
 
     market: Market
-    spread: float = 0.3
+    spread: tuple[float, float] = (0.3, 0.3)
 
     @property
     def segment_count(self) -> int:
@@ -166,9 +166,12 @@ class MiscalibratedMarket:
     def day(self, rng: np.random.Generator) -> Day:
         """Draw a day and distort what is seen of it."""
         day = self.market.day(rng)
-        factor = np.exp(rng.normal(-(self.spread**2) / 2, self.spread, day.segments))[day.seen.segment]
-        seen = replace(day.seen, pctr=np.minimum(day.seen.pctr * factor, 1.0), value=day.seen.value * factor)
-        return Day.build(seen, day.hidden, day.ticks, day.segments)
+        return day.misjudged(factors(rng.uniform(*self.spread), day.segments, rng))
+
+
+def factors(spread: float, segments: int, rng: np.random.Generator) -> FloatArray:
+    """Draw the factors (segments,) by which a bidder misjudges: log-normal, of mean 1 and this log-sd."""
+    return np.exp(rng.normal(-(spread**2) / 2, spread, segments))
 
 
 def _cycle(time: FloatArray, timeline: Timeline) -> tuple[int, int | None, IntArray]:

@@ -1,109 +1,94 @@
-"""What a learner sees: one FEATURES table gives the encoder, the Box bounds and the documentation.
+"""What a learner sees of a campaign: FEATURES gives the encoder, the Box bounds and the documentation.
 
-Every feature is scale-free and bounded; none reads anything that has not arrived.
+Every feature is scale-free and bounded; none reads anything that has not arrived. Measures take a Residual and run in
+floats or arrays, see envs/ops.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
+
+from bidpilot.envs.features import Feature
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from bidpilot.envs.residual import Residual
+    from bidpilot.envs.scenario import Scenario
 
-    from bidpilot.ctr.types import FloatArray
-    from bidpilot.envs.controller import Pacer
-    from bidpilot.envs.forecast import Forecast
-    from bidpilot.envs.types import Campaign, CampaignState
+    Amount: TypeAlias = Any  # a float, or an array (N, 1) or (N, groups)
 
 
 CLICK_PRIOR = 5.0
+PRICE_PRIOR = 0.02
+"""Share of the budget by which the price level is drawn to the forecast's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """All that an observation may be made of.
-
-    action: (G,) the previous action. past_value, past_spend: what the forecast expected so far at the starting
-    multiplier, as shares of a day's worth and full cost.
-    """
-
-    campaign: Campaign
-    forecast: Forecast
-    pacer: Pacer
-    state: CampaignState
-    action: FloatArray
-    past_value: float
-    past_spend: float
+def _pace_error(s: Residual) -> Amount:
+    return s.state.spent / s.campaigns.budget - s.pacer.planned[s.state.tick]
 
 
-@dataclass(frozen=True, slots=True)
-class Feature:
-    """One row of FEATURES. measure returns a number, or (G,) numbers where per_group."""
-
-    name: str
-    unit: str
-    low: float
-    high: float
-    meaning: str
-    measure: Callable[[Situation], FloatArray | float]
-    per_group: bool = False
+def _last_spend(s: Residual) -> Amount:
+    ops, target = s.ops, s.pacer.target
+    planned = target > 0
+    return ops.where(planned, ops.over_groups(s.state.last.spend) / ops.where(planned, target, 1.0) - 1.0, 0.0)
 
 
-def _log_ratio(x: FloatArray | float, y: FloatArray | float) -> FloatArray | float:
-    return np.log(np.maximum(x, 1e-12) / np.maximum(y, 1e-12))
-
-
-def _pace_error(s: Situation) -> float:
-    planned = float(s.pacer.plan[: s.state.tick].sum())
-    return s.state.spent / s.campaign.budget - planned
-
-
-def _price_level(s: Situation) -> float:
+def _price_level(s: Residual) -> Amount:
     """Cost per predicted worth so far against the forecast's, in logs; 0 while little is won."""
-    prior = 0.02 * s.campaign.budget
-    expected_cost = s.past_spend * s.campaign.full_cost
-    expected_value = s.past_value * s.forecast.full_value * s.campaign.full_cost / s.forecast.full_cost
-    rate = expected_cost / expected_value if expected_value > 0 else 1.0 / s.pacer.start
-    paid, won = float(s.state.total.spend.sum()), float(s.state.total.predicted.sum())
-    return float(_log_ratio(paid + prior, (won * rate) + prior))
+    prior = PRICE_PRIOR * s.campaigns.budget
+    cost, worth = s.past_spend[s.state.tick], s.past_value[s.state.tick]
+    some = worth > 0
+    scale = s.forecast.full_value / s.forecast.full_cost
+    rate = s.ops.where(some, cost / (s.ops.where(some, worth, 1.0) * scale), 1.0 / s.pacer.start)
+    won = s.ops.over_groups(s.state.total.predicted)
+    return s.ops.log((s.state.spent + prior) / (s.ops.clip(won * rate, 0.0, np.inf) + prior))
 
 
-def _volume(s: Situation) -> float:
+def _volume(s: Residual) -> Amount:
     """Compare the last tick's opportunities per planned share with the whole episode's so far, in logs."""
-    tick, volume = s.state.tick, s.forecast.volume
+    tick = s.state.tick
     if tick == 0:
         return 0.0
-    last = float(s.state.last.offered.sum()) / max(float(volume[tick - 1]), 1e-9)
-    mean = float(s.state.total.offered.sum()) / max(float(volume[:tick].sum()), 1e-9)
-    return float(_log_ratio(last + 1.0, mean + 1.0))
+    last = s.ops.over_groups(s.state.last.offered) / max(s.volume[tick - 1], 1e-9)
+    mean = s.ops.over_groups(s.state.total.offered) / max(s.past_volume[tick], 1e-9)
+    return s.ops.log((last + 1.0) / (mean + 1.0))
 
 
-def _calibration(s: Situation) -> FloatArray:
+def _calibration(s: Residual) -> Amount:
     """Clicks against predicted clicks per group so far, in logs, shrunk towards 0 by a prior of some clicks."""
     total = s.state.total
-    return np.log((total.clicks + CLICK_PRIOR) / (total.predicted_clicks + CLICK_PRIOR))
+    return s.ops.log((total.clicks + CLICK_PRIOR) / (total.predicted_clicks + CLICK_PRIOR))
 
 
-def _last_win_rate(s: Situation) -> float:
-    return float(s.state.last.wins.sum() / max(s.state.last.offered.sum(), 1.0))
+def _win_rate(s: Residual) -> Amount:
+    wins, offered = s.ops.over_groups(s.state.last.wins), s.ops.over_groups(s.state.last.offered)
+    return wins / s.ops.clip(offered, 1.0, np.inf)
 
 
-def _spend_share(s: Situation) -> FloatArray:
-    return s.state.total.spend / max(s.state.spent, 1e-9)
+def _next_share(s: Residual) -> Amount:
+    horizon, tick = s.campaigns.horizon, s.state.tick
+    return s.pacer.plan[tick] * horizon if tick < horizon else 0.0
 
 
-def _last_spend(s: Situation) -> float:
-    return float(s.state.last.spend.sum()) / s.pacer.target - 1.0 if s.pacer.target > 0 else 0.0
+def _limit_slack(s: Residual) -> Amount:
+    earned = s.campaigns.cost_limit * s.ops.over_groups(s.state.total.predicted)
+    return (earned - s.state.spent) / s.campaigns.budget
 
 
-FEATURES = (
-    Feature("time_left", "share", 0, 1, "ticks to come", lambda s: 1.0 - s.state.tick / s.campaign.horizon),
-    Feature("budget_left", "share", 0, 1, "budget not yet spent", lambda s: s.state.left / s.campaign.budget),
+def _price_seen(s: Residual) -> Amount:
+    last, total = s.state.last, s.state.total
+    ops, prices, count = s.ops, s.ops.over_groups(last.prices), s.ops.over_groups(last.priced)
+    sums, counts = ops.over_groups(total.prices), ops.over_groups(total.priced)
+    some = (prices > 0) & (sums > 0)
+    now = ops.where(some, prices, 1.0) / ops.where(some, count, 1.0)
+    mean = ops.where(some, sums, 1.0) / ops.where(some, counts, 1.0)
+    return ops.where(some, ops.log(now / mean), 0.0)
+
+
+COMMON = (
+    Feature("time_left", "share", 0, 1, "ticks to come", lambda s: 1.0 - s.state.tick / s.campaigns.horizon),
+    Feature("budget_left", "share", 0, 1, "budget not yet spent", lambda s: s.state.left / s.campaigns.budget),
     Feature("pace_error", "share", -1, 1, "spent minus planned share of the budget", _pace_error),
     Feature("last_spend", "ratio - 1", -1, 3, "spend of the last tick against its target now", _last_spend),
     Feature(
@@ -112,10 +97,10 @@ FEATURES = (
         -3,
         3,
         "controller's pacing multiplier against the forecast's",
-        lambda s: float(_log_ratio(s.pacer.multiplier, s.pacer.start)),
+        lambda s: s.ops.log(s.pacer.multiplier / s.pacer.start),
     ),
     Feature("price_level", "log", -2, 2, "cost per predicted worth so far against the forecast's", _price_level),
-    Feature("win_rate", "share", 0, 1, "wins among the last tick's opportunities", _last_win_rate),
+    Feature("win_rate", "share", 0, 1, "wins among the last tick's opportunities", _win_rate),
     Feature("volume", "log", -2, 2, "last tick's opportunities against the episode's so far", _volume),
     Feature(
         "scarcity",
@@ -123,51 +108,35 @@ FEATURES = (
         -1.5,
         0.5,
         "budget against the expected cost of winning everything",
-        lambda s: float(np.log2(s.campaign.scarcity)) / 6.0,
+        lambda s: s.scarcity,
     ),
     Feature(
-        "next_share",
-        "ratio",
-        0,
-        4,
-        "planned spend of the coming tick against an even plan",
-        lambda s: float(s.pacer.plan[s.state.tick]) * s.campaign.horizon if s.state.tick < s.campaign.horizon else 0.0,
+        "next_share", "ratio", 0, 4, "planned spend of the coming tick against an even plan", _next_share
     ),
+)
+LIMITED = (
+    Feature("limit", "log", -3, 3, "cost limit per worth against the starting multiplier", lambda s: s.limit),
+    Feature("limit_slack", "share", -1, 1, "what the limit still allows, as a share of the budget", _limit_slack),
+)
+OPEN = (Feature("price_seen", "log", -2, 2, "mean price of the last tick's auctions against all so far", _price_seen),)
+PER_GROUP = (
     Feature("action", "-", -1, 1, "the previous action", lambda s: s.action, per_group=True),
     Feature("calibration", "log", -2, 2, "clicks against predicted clicks so far", _calibration, per_group=True),
-    Feature("spend_share", "share", 0, 1, "share of the spend so far", _spend_share, per_group=True),
+    Feature(
+        "spend_share",
+        "share",
+        0,
+        1,
+        "share of the spend so far",
+        lambda s: s.state.total.spend / s.ops.clip(s.state.spent, 1e-9, np.inf),
+        per_group=True,
+    ),
 )
-"""Every observation, in order; per_group rows have one entry per bid group (1, or one per segment)."""
+FEATURES = COMMON + PER_GROUP
+"""Every observation of a campaign without limit under sealed prices, in order."""
 
 
-@lru_cache
-def bounds(groups: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Return the lower and upper bounds (d,) of the observation for this many groups."""
-    count = [groups if f.per_group else 1 for f in FEATURES]
-    low = np.repeat([f.low for f in FEATURES], count).astype(np.float32)
-    return low, np.repeat([f.high for f in FEATURES], count).astype(np.float32)
-
-
-def encode(situation: Situation) -> npt.NDArray[np.float32]:
-    """Return the observation (d,), float32, each entry clipped to its bounds."""
-    low, high = bounds(len(situation.action))
-    parts = np.hstack([feature.measure(situation) for feature in FEATURES])
-    return np.asarray(np.minimum(np.maximum(parts, low), high), dtype=np.float32)
-
-
-def names(groups: int) -> list[str]:
-    """Return the name of every entry of the observation; per-group entries carry the group's number."""
-    return [
-        f"{f.name}[{g}]" if f.per_group and groups > 1 else f.name
-        for f in FEATURES
-        for g in range(groups if f.per_group else 1)
-    ]
-
-
-def table() -> str:
-    """Return the FEATURES as a Markdown table, for documentation."""
-    lines = ["| name | unit | range | meaning |", "|---|---|---|---|"]
-    for f in FEATURES:
-        each = " (one per bid group)" if f.per_group else ""
-        lines.append(f"| `{f.name}` | {f.unit} | {f.low:g} .. {f.high:g} | {f.meaning}{each} |")
-    return "\n".join(lines)
+def features_of(scenario: Scenario) -> tuple[Feature, ...]:
+    """Return a scenario's observations: with a limit, and where all prices are reported, there is more to see."""
+    limited = LIMITED if scenario.limit is not None else ()
+    return COMMON + limited + (() if scenario.rules.censored else OPEN) + PER_GROUP

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bidpilot.envs.bidding import BiddingEnv
-from bidpilot.envs.observations import table
+from bidpilot.envs.features import table
+from bidpilot.envs.observations import FEATURES
 
 if TYPE_CHECKING:
     from bidpilot.envs.forecast import Forecast
     from bidpilot.envs.market import Market
-    from bidpilot.envs.scenarios import Scenario
+    from bidpilot.envs.scenario import Scenario
 
 
 class Pacing(BiddingEnv):  # noqa: D101 - it has one, with the table of FEATURES in it
@@ -24,7 +25,7 @@ class Pacing(BiddingEnv):  # noqa: D101 - it has one, with the table of FEATURES
     Box(-1, 1, (1,)): log(multiplier) = log(controller's) + reach x action. 0 is the controller itself.
 
     ## Observation Space
-{table()}
+{table(FEATURES)}
 
     ## Rewards
     The sum of the scenario's terms, each in info as reward/<name>; by default the expected worth won minus
@@ -41,6 +42,6 @@ class Pacing(BiddingEnv):  # noqa: D101 - it has one, with the table of FEATURES
     market, forecast, scenario: see bidpilot.envs.scenarios.make, which fills in what is not given.
     """
 
-    def __init__(self, market: Market, forecast: Forecast, scenario: Scenario) -> None:
+    def __init__(self, market: Market, forecast: Forecast, scenario: Scenario, render_mode: str | None = None) -> None:
         """Set up the environment with one bid group."""
-        super().__init__(market, forecast, scenario, groups=1)
+        super().__init__(market, forecast, scenario, groups=1, render_mode=render_mode)

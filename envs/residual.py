@@ -1,51 +1,76 @@
 """A learner's hands and eyes: observations from what has arrived, multipliers from a residual action.
 
 log multiplier_g = log(controller's multiplier_g) + reach * action_g. The zero action is the controller, bit for
-bit. Environments and exported policies share this class, so both act the same.
+bit. Environments, their batched form and exported policies share this class, so all act the same.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from bidpilot.envs.controller import Controller
-from bidpilot.envs.observations import Situation, encode
+from bidpilot.envs.controller import Campaigns, Controller, by_tick
+from bidpilot.envs.features import Floats, encode, encode_many
+from bidpilot.envs.observations import features_of
+from bidpilot.envs.ops import SCALARS
 
 if TYPE_CHECKING:
-    from bidpilot.ctr.types import FloatArray
+    from collections.abc import Sequence
+
     from bidpilot.envs.forecast import Forecast
-    from bidpilot.envs.scenarios import Scenario
+    from bidpilot.envs.scenario import Scenario
     from bidpilot.envs.types import Campaign, CampaignState
+
+OFF = -0.95
+"""Where groups can be switched off, an action at or below this does it."""
 
 
 class Residual:
-    """One episode's controller, and the learner's action on top of it.
+    """The controllers of one episode, or of many in lockstep, and the learner's action on top of them.
 
-    groups: number of multipliers. scenario: its controller's settings; the action 1 multiplies the controller's bid by
-    exp(reach).
+    campaigns: one per episode. groups: number of multipliers. scenario: its controller's settings and reach; the
+    action 1 multiplies the controller's bid by exp(reach). Attributes are what observations are made of: action, the
+    previous one; past_value and past_spend [tick], what the forecast expected so far at the starting multiplier, as
+    shares of a day's worth and full cost.
     """
 
-    def __init__(self, campaign: Campaign, forecast: Forecast, groups: int, scenario: Scenario) -> None:
+    def __init__(self, campaigns: Sequence[Campaign], forecast: Forecast, groups: int, scenario: Scenario) -> None:
         """Start an episode."""
-        self.campaign, self.forecast, self.reach = campaign, forecast, scenario.reach
-        self.controller = Controller(campaign, forecast, groups, scenario.gain, scenario.prior)
-        start = self.controller.pacer.start
-        self._past_value = np.append(0.0, np.cumsum(forecast.value_at(start)))
-        self._past_spend = np.append(0.0, np.cumsum(forecast.spend_at(start)))
-        self._base: FloatArray = np.zeros(groups)
-        self._action: FloatArray = np.zeros(groups)
+        self.campaigns, self.forecast, self.groups = Campaigns.of(campaigns, groups), forecast, groups
+        self.ops, self.reach, self.off = self.campaigns.ops, scenario.reach, scenario.can_switch_off
+        self.episodes, self.features = len(campaigns), features_of(scenario)
+        self.controller = Controller(self.campaigns, forecast, groups, scenario.gain, scenario.prior)
+        self.pacer = self.controller.pacer
+        start = np.ravel(self.pacer.start)
+        self.past_value = by_tick(_before(forecast.value_at(start)), self.ops)
+        self.past_spend = by_tick(_before(forecast.spend_at(start)), self.ops)
+        self.volume: list[float] = forecast.volume.tolist()
+        self.past_volume: list[float] = _before(forecast.volume[None])[0].tolist()
+        self.scarcity = self.ops.log(self.campaigns.scarcity) / np.log(2.0) / 6.0
+        self.limit = self.ops.log(self.campaigns.cost_limit / self.pacer.start) if scenario.limit is not None else 0.0
+        self.action: Any = 0.0 if self.ops is SCALARS else np.zeros((self.episodes, groups))
+        self.state: CampaignState
+        self._base: Any = self.action
 
-    def observe(self, state: CampaignState) -> npt.NDArray[np.float32]:
-        """Take in the last tick; return the observation (d,) for the coming one."""
+    def observe(self, state: CampaignState) -> Floats:
+        """Take in the last tick (a state in the form of envs/ops); return the observation for the coming one.
+
+        (d,) in floats, (episodes, d) in arrays.
+        """
+        self.state = state
         self._base = self.controller.observe(state)
-        past_value, past_spend = float(self._past_value[state.tick]), float(self._past_spend[state.tick])
-        pacer = self.controller.pacer
-        return encode(Situation(self.campaign, self.forecast, pacer, state, self._action, past_value, past_spend))
+        if self.ops is SCALARS:
+            return encode(self.features, self)
+        return encode_many(self.features, self, self.episodes, self.groups)
 
-    def multipliers(self, action: FloatArray) -> FloatArray:
-        """Return the multipliers (groups,) of an action (groups,), clipped to -1..1."""
-        self._action = np.clip(np.asarray(action, dtype=np.float64), -1.0, 1.0)
-        return self._base * np.exp(self.reach * self._action)
+    def multipliers(self, action: Any) -> Any:  # noqa: ANN401 - float or array
+        """Return the multipliers of an action, clipped to -1..1: a float, or (episodes, groups)."""
+        self.action = self.ops.clip(action, -1.0, 1.0)
+        wanted = self.ops.where(self.action <= OFF, -np.inf, self.action) if self.off else self.action
+        return self._base * self.ops.exp(self.reach * wanted)
+
+
+def _before(rows: Any) -> Any:  # noqa: ANN401 - arrays (N, ticks)
+    """Return the sums (N, ticks + 1) before each tick."""
+    return np.cumsum(np.pad(rows, ((0, 0), (1, 0))), axis=1)

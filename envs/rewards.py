@@ -1,13 +1,13 @@
 """Rewards as sums of named terms, each logged in info.
 
-A term is a function and its line in REWARDS. All are scaled by R*, the best expected worth that the episode's
-budget could have bought, so that days and budgets weigh alike.
+A term is a function and its line in REWARDS. Train on "expected": the law's own expectation of what was won, free of
+the luck of clicks. Evaluate on "realised". All are scaled by one amount per episode (see Scenario.scale), so that
+days and budgets weigh alike. Terms run in floats or arrays (N,).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bidpilot.ctr.errors import unknown
 from bidpilot.envs.types import COLUMNS
@@ -15,37 +15,67 @@ from bidpilot.envs.types import COLUMNS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bidpilot.ctr.types import FloatArray
-
-EXPECTED = COLUMNS.index("expected")
+EXPECTED, REVENUE, SPEND = (COLUMNS.index(name) for name in ("expected", "revenue", "spend"))
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """What a reward may look at: the tick's table, R*, and what the controller alone earned in this tick."""
+class Tick(NamedTuple):
+    """What a reward may look at, in currency: what the tick brought, and what the episode is measured by.
 
-    table: FloatArray
-    best: float
-    controller: float
+    expected, realised: worth won. spend. excess: how much further the episode's spend is above what its cost limit
+    allows for the worth won, expected or realised as the limit's term says. controller: expected worth that the
+    controller alone wins in this tick. scale: 1 in these units.
+    """
+
+    expected: Any
+    realised: Any
+    excess_expected: Any
+    excess_realised: Any
+    controller: Any
+    scale: Any
 
 
-def value(tick: Tick) -> float:
-    """Return the expected worth won, as a share of R*."""
-    return float(tick.table[:, EXPECTED].sum()) / tick.best
+def expected(tick: Tick) -> Any:  # noqa: ANN401 - float or array
+    """Return the expected worth won."""
+    return tick.expected / tick.scale
 
 
-def controller(tick: Tick) -> float:
-    """Return minus what the controller alone earned in this tick, as a share of R*.
+def realised(tick: Tick) -> Any:  # noqa: ANN401 - float or array
+    """Return the worth that clicks and conversions really brought (whenever they are reported)."""
+    return tick.realised / tick.scale
+
+
+def controller(tick: Tick) -> Any:  # noqa: ANN401 - float or array
+    """Return minus what the controller alone earned in this tick.
 
     It does not depend on the actions, so the optimum is kept, and most of a day's luck cancels.
     """
-    return -tick.controller / tick.best
+    return -tick.controller / tick.scale
 
 
-REWARDS: dict[str, Callable[[Tick], float]] = {"value": value, "controller": controller}
+def limit(tick: Tick) -> Any:  # noqa: ANN401 - float or array
+    """Return minus the growth of the spend above the cost limit, reckoned with expected worth.
+
+    The terms of an episode add up to minus its final excess (differences of a potential, Ng et al. 1999), times
+    the worth that the limit prices it at: so breaking the limit never pays.
+    """
+    return -tick.excess_expected / tick.scale
 
 
-def reward_term(name: str) -> Callable[[Tick], float]:
+def realised_limit(tick: Tick) -> Any:  # noqa: ANN401 - float or array
+    """Return the same, reckoned with realised worth."""
+    return -tick.excess_realised / tick.scale
+
+
+REWARDS: dict[str, Callable[[Tick], Any]] = {
+    "expected": expected,
+    "realised": realised,
+    "controller": controller,
+    "limit": limit,
+    "realised_limit": realised_limit,
+}
+
+
+def reward_term(name: str) -> Callable[[Tick], Any]:
     """Return a term by name. Raises InputError listing the known names."""
     if name not in REWARDS:
         raise unknown("reward term", name, list(REWARDS))

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import gymnasium as gym
 import numpy as np
 
-from bidpilot.ctr.errors import InputError, unknown
-from bidpilot.envs.auctions import pricing_rule
-from bidpilot.envs.controller import GAIN
-from bidpilot.envs.rewards import reward_term
+from bidpilot.ctr.errors import unknown
+from bidpilot.envs.scenario import Scenario
 
 if TYPE_CHECKING:
     from bidpilot.envs.bidding import BiddingEnv
@@ -24,45 +21,9 @@ PAST = np.random.SeedSequence(0, spawn_key=(101,))
 """Stream of the default past days: a key of its own, so that no reset(seed) ever meets the same days."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    """What an environment plays.
-
-    environment: "pacing" or "targeting". auction: pricing rule. scarcity: range of budget / cost of winning
-    everything, drawn log-uniformly. reach: the action 1 multiplies the controller's bid by exp(reach).
-    gain, prior: the controller's, see Controller. reward: names of the terms. miscalibration: log-sd of a factor by
-    which each segment's click rate is misjudged, new every episode.
-
-    Raises InputError for an unknown environment, auction or reward term, an empty range or a reach not above 0.
-    """
-
-    environment: Literal["pacing", "targeting"] = "pacing"
-    auction: str = "second_price"
-    scarcity: tuple[float, float] = (1 / 64, 3 / 4)
-    reach: float = 0.7
-    gain: float = GAIN
-    prior: float | None = None
-    reward: tuple[str, ...] = ("value", "controller")
-    miscalibration: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Check the figures."""
-        if self.environment not in {"pacing", "targeting"}:
-            raise unknown("environment", self.environment, ["pacing", "targeting"])
-        pricing_rule(self.auction)
-        for name in self.reward:
-            reward_term(name)
-        if not 0 < self.scarcity[0] <= self.scarcity[1]:
-            raise InputError(f"scarcity must be a range of numbers above 0; got {self.scarcity}")
-        if not (
-            self.reach > 0 and self.gain >= 0 and self.miscalibration >= 0 and (self.prior is None or self.prior > 0)
-        ):
-            raise InputError(f"reach and prior must be above 0, gain and miscalibration at least 0; got {self}")
-
-
 SCENARIOS: dict[str, Scenario] = {
     "bidpilot/Pacing-v0": Scenario(),
-    "bidpilot/Targeting-v0": Scenario("targeting", reach=0.7, prior=20.0, miscalibration=0.3),
+    "bidpilot/Targeting-v0": Scenario("targeting", prior=20.0, miscalibration=(0.3, 0.3)),
 }
 
 
@@ -77,6 +38,7 @@ def make(
     scenario: str | Scenario = "bidpilot/Pacing-v0",
     market: Market | None = None,
     forecast: Forecast | None = None,
+    render_mode: str | None = None,
 ) -> BiddingEnv:
     """Make an environment; entry point of gym.make(id, market=..., forecast=...).
 
@@ -92,9 +54,9 @@ def make(
     source = market if market is not None else default_market()
     if forecast is None:
         past = draw_days(source, PAST_DAYS, np.random.default_rng(PAST))
-        forecast = Forecast.of(past, settings.auction)
+        forecast = Forecast.of(past, settings.rules.auction)
     kind = Targeting if settings.environment == "targeting" else Pacing
-    return kind(source, forecast, settings)
+    return kind(source, forecast, settings, render_mode)
 
 
 def find_scenario(name: str) -> Scenario:

@@ -1,32 +1,69 @@
 """play: the only place where money moves. Pure functions; spend never exceeds what is left.
 
-One tie rule: an opportunity is won iff multiplier >= r, r = price / value (Day.ratio). Budget rule: in time
-order, an impression that no longer fits is lost and the next one is tried, which at second price is the
-same as capping every bid at what is left.
+One tie rule: an opportunity is won iff multiplier >= r, r = price / value (Day.ratio), where bids have a tick the
+price rounded up to it. Budget rule: in time order, an impression that no longer fits is lost and the next one is
+tried, which at second price is the same as capping every bid at what is left.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from bidpilot.ctr.errors import InputError
-from bidpilot.ctr.types import MICROS, BoolArray, FloatArray, IntArray, whole_micros
+from bidpilot.ctr.types import MICROS, UNWINNABLE, BoolArray, FloatArray, IntArray, whole_micros
+from bidpilot.envs.acceptance import accepted
 from bidpilot.envs.auctions import pricing_rule
-from bidpilot.envs.ladder import rows_table
-from bidpilot.envs.types import COLUMNS, Outcome
+from bidpilot.envs.day import ratio_of
+from bidpilot.envs.ladder import outcomes_of
+from bidpilot.envs.types import COLUMNS, Outcome, Rules
 
 if TYPE_CHECKING:
     from bidpilot.envs.day import Day, Opportunities
 
 SPEND = COLUMNS.index("spend")
-HIGHEST = np.finfo(np.float64).max
+JUDGED = [COLUMNS.index("predicted_clicks"), COLUMNS.index("predicted")]
+"""Columns that the bidder's belief scales."""
+
+HIGHEST = float(np.finfo(np.float64).max)
 """An infinite multiplier wins all that can be won, but not what is marked unwinnable by an infinite ratio."""
 
+PLAIN = Rules()
 
-def play(day: Day, tick: int, multipliers: FloatArray, left: int, auction: str = "second_price") -> Outcome:
-    """Play one tick with bids multiplier x value.
+
+class Memory(NamedTuple):
+    """What earlier ticks left behind.
+
+    heat: recent win rate, which rivals react to. shown: (users,) impressions so far, where the exchange caps them.
+    """
+
+    heat: float = 0.0
+    shown: IntArray | None = None
+
+
+FRESH = Memory()
+
+
+class Market(NamedTuple):
+    """One tick's auctions under the rules: rows of the day, price and threshold (n_tick,) in micro-currency.
+
+    threshold: the lowest bid on the exchange's grid of bids that wins. step, cap: micro-currency, that grid and the
+    highest bid.
+    """
+
+    tick: int
+    part: slice
+    price: IntArray
+    threshold: IntArray
+    step: int
+    cap: int
+
+
+def play(
+    day: Day, tick: int, multipliers: FloatArray, left: int, rules: Rules = PLAIN, memory: Memory = FRESH
+) -> Outcome:
+    """Play one tick with bids multiplier x believed value.
 
     multipliers: (1,) for all or (segments,). left: micro-currency that may be spent. Raises InputError when
     the multipliers' shape fits neither. Uses the ladder where it is exact, the scan elsewhere.
@@ -34,78 +71,130 @@ def play(day: Day, tick: int, multipliers: FloatArray, left: int, auction: str =
     groups = len(multipliers)
     if groups not in {1, day.segments}:
         raise InputError(f"expected 1 or {day.segments} multipliers (one per segment), got {groups}")
-    multipliers = np.minimum(multipliers, HIGHEST)
-    if auction == "second_price":
+    if rules.plain and not day.once:
+        outcome = climb(day, tick, multipliers, groups)
+        if outcome.table[:, SPEND].sum() <= left:
+            return outcome
+    return scan(day, tick, spread(day, tick, multipliers), left, rules, groups, memory)
+
+
+def climb(day: Day, tick: int, multipliers: FloatArray, groups: int) -> Outcome:
+    """Play one tick by the ladder, as if money were no limit: exact at second price."""
+    if day.belief is None:
         ladder = day.pooled if groups == 1 else day.by_segment
-        table = ladder.outcome(tick, multipliers)
-        if table[:, SPEND].sum() <= left:
-            return Outcome(_offered(day, tick, groups), table)
-    return scan(day, tick, _spread(day, tick, multipliers), left, auction, groups)
+        places = ladder.places(tick, np.minimum(multipliers, HIGHEST))
+        return Outcome(offered(day, tick, groups), ladder.between(places), places=places)
+    places = day.by_segment.places(tick, np.minimum(multipliers * day.belief, HIGHEST))
+    table = grouped(day.by_segment.between(places), day.belief, groups)
+    return Outcome(offered(day, tick, groups), table, places=places)
 
 
-def play_bids(day: Day, tick: int, bids: FloatArray, left: int, auction: str = "second_price") -> Outcome:
+def climb_one(day: Day, tick: int, multiplier: float, left: int) -> Outcome | None:
+    """Play as climb does with one multiplier, quicker; None where the budget does not allow it."""
+    ladder = day.pooled
+    place = ladder.place(tick, min(multiplier, HIGHEST))
+    low = ladder.cells[tick]
+    row = np.empty((1, len(COLUMNS)))
+    row[0, 0] = place - low
+    np.subtract(ladder.prefix[place], ladder.prefix[low], out=row[0, 1:])
+    return Outcome(day.volume[tick], row, places=((low, place),)) if row[0, SPEND] <= left else None
+
+
+def play_bids(
+    day: Day, tick: int, bids: FloatArray, left: int, rules: Rules = PLAIN, memory: Memory = FRESH
+) -> Outcome:
     """Play one tick with any bids (n_tick,), currency per impression; 0, NaN or below is no bid."""
-    part, micros = _rows(day, tick), whole_micros(bids)
-    wanted = np.flatnonzero((micros > 0) & (micros >= day.hidden.price[part]) & np.isfinite(day.ratio[part]))
-    return _settle(day, tick, wanted + part.start, micros[wanted], left, auction, groups=1)
+    market = _market(day, tick, rules, memory)
+    micros = _on_tick(np.minimum(whole_micros(bids), market.cap), market.step)
+    wanted = (micros > 0) & (micros >= market.price) & (market.price < UNWINNABLE) & (day.seen.value[market.part] > 0)
+    return _settle(day, market, wanted, micros[wanted], left, rules, 1, memory)
 
 
-def scan(day: Day, tick: int, multipliers: FloatArray, left: int, auction: str, groups: int) -> Outcome:
+def scan(
+    day: Day, tick: int, multipliers: FloatArray, left: int, rules: Rules, groups: int, memory: Memory = FRESH
+) -> Outcome:
     """Play one tick opportunity by opportunity in time order: the plain reference of the ladder.
 
-    multipliers: (n_tick,). Works for every auction and whenever the budget binds.
+    multipliers: (n_tick,), see spread. Works for all rules and whenever the budget binds.
     """
-    part = _rows(day, tick)
-    wanted = np.flatnonzero((multipliers > 0) & (multipliers >= day.ratio[part])) + part.start
+    market = _market(day, tick, rules, memory)
+    value = day.seen.value[market.part]
+    multipliers = np.minimum(multipliers, HIGHEST)
+    wanted = (multipliers > 0) & (multipliers >= ratio_of(market.threshold, value)) & (market.threshold <= market.cap)
     with np.errstate(over="ignore"):
-        bid = multipliers[wanted - part.start] * day.seen.value[wanted] * MICROS
-    return _settle(day, tick, wanted, bid, left, auction, groups)
+        micros = np.minimum(multipliers[wanted] * value[wanted] * MICROS, market.cap)
+    bid = np.maximum(_on_tick(micros, market.step), market.threshold[wanted]) if market.step > 1 else micros
+    return _settle(day, market, wanted, bid, left, rules, groups, memory)
 
 
-def _settle(day: Day, tick: int, wanted: IntArray, bid: FloatArray, left: int, auction: str, groups: int) -> Outcome:
-    """Charge what the bids (micro-currency) on the wanted rows cost, in time order, as far as the budget goes."""
-    cost = pricing_rule(auction)(day.hidden.price[wanted], bid)
-    won = affordable(cost, left)
-    rows = rows_table(day, wanted[won])
-    rows[:, SPEND] = cost[won]
-    table = np.zeros((groups, len(COLUMNS)))
-    np.add.at(table, day.seen.segment[wanted[won]] if groups > 1 else np.zeros(len(rows), np.int64), rows)
-    return Outcome(_offered(day, tick, groups), table)
-
-
-def affordable(cost: IntArray, left: int) -> BoolArray:
-    """Accept each cost (n,) in order if it still fits into what is left: the skip rule, without a loop over n.
-
-    Each round takes the longest prefix that fits and drops the first overflow and all that is dearer than
-    the rest of the budget.
-    """
-    taken = np.zeros(len(cost), dtype=bool)
-    candidates = np.flatnonzero(cost <= left)
-    while candidates.size:
-        running = np.cumsum(cost[candidates])
-        fits = int(np.searchsorted(running, left, side="right"))
-        taken[candidates[:fits]] = True
-        left -= int(running[fits - 1]) if fits else 0
-        candidates = candidates[fits + 1 :]
-        candidates = candidates[cost[candidates] <= left]
-    return taken
+def spread(day: Day, tick: int, multipliers: FloatArray) -> FloatArray:
+    """Return one multiplier per opportunity of the tick, on the value before misjudgement."""
+    segment = day.seen.segment[rows_of(day, tick)]
+    if day.belief is not None:
+        return np.asarray((multipliers * day.belief)[segment])
+    return multipliers[segment] if len(multipliers) > 1 else np.full(len(segment), multipliers[0])
 
 
 def seen_at(day: Day, tick: int) -> Opportunities:
     """Return what a bidder sees of a tick's opportunities."""
-    return day.seen.rows(_rows(day, tick))
+    return day.sight(rows_of(day, tick))
 
 
-def _rows(day: Day, tick: int) -> slice:
+def rows_of(day: Day, tick: int) -> slice:
+    """Return the rows of a tick."""
     return slice(int(day.starts[tick]), int(day.starts[tick + 1]))
 
 
-def _spread(day: Day, tick: int, multipliers: FloatArray) -> FloatArray:
-    """Return one multiplier per opportunity of the tick."""
-    segment = day.seen.segment[_rows(day, tick)]
-    return multipliers[segment] if len(multipliers) > 1 else np.full(len(segment), multipliers[0])
+def offered(day: Day, tick: int, groups: int) -> IntArray:
+    """Return the opportunities (groups,) of a tick."""
+    count: IntArray = day.offered[tick] if groups > 1 else day.volume[tick]
+    return count
 
 
-def _offered(day: Day, tick: int, groups: int) -> IntArray:
-    offered: IntArray = day.offered[tick]
-    return offered if groups > 1 else offered.sum(keepdims=True)
+def grouped(table: FloatArray, belief: FloatArray | None, groups: int) -> FloatArray:
+    """Turn sums by segment (S, C) into what the bidder with this belief counts by group (groups, C)."""
+    if belief is not None:
+        table[:, JUDGED] *= belief[:, None]
+    return table if groups > 1 else table.sum(axis=0, keepdims=True)
+
+
+def _market(day: Day, tick: int, rules: Rules, memory: Memory) -> Market:
+    """Return the tick's prices under the rules, rivals' reaction included."""
+    part = rows_of(day, tick)
+    price = day.hidden.price[part]
+    if rules.reaction:
+        hot = np.rint(price * np.exp(rules.reaction * memory.heat)).astype(np.int64)
+        price = np.where(price < UNWINNABLE, np.minimum(hot, UNWINNABLE), price)
+    step = max(1, round(rules.bid_tick * MICROS))
+    threshold = -(-price // step) * step if step > 1 else price
+    cap = min(int(whole_micros(rules.bid_cap)), UNWINNABLE) if rules.bid_cap else UNWINNABLE
+    return Market(tick, part, price, threshold, step, cap // step * step)
+
+
+def _on_tick(micros: FloatArray, step: int) -> FloatArray:
+    """Round bids down to the exchange's grid."""
+    return np.asarray(np.floor(micros / step) * step) if step > 1 else micros
+
+
+def _settle(
+    day: Day, market: Market, wanted: BoolArray, bid: FloatArray, left: int, rules: Rules, groups: int, memory: Memory
+) -> Outcome:
+    """Charge what the bids (micro-currency) on the wanted rows cost, in time order, as far as the budget goes."""
+    rows = np.flatnonzero(wanted) + market.part.start
+    floor = day.seen.soft_floor
+    soft = 0 if floor is None else whole_micros(floor[rows]).astype(np.int64)
+    cost = pricing_rule(rules.auction)(market.price[wanted], bid, soft)
+    users = day.seen.user[rows] if rules.frequency_cap and day.seen.user is not None else None
+    won = accepted(cost, left, users, memory.shown, rules.frequency_cap)
+    rows, cost = rows[won], cost[won]
+    return Outcome(offered(day, market.tick, groups), count(day, rows, cost, groups), rows)
+
+
+def count(day: Day, rows: IntArray, cost: IntArray, groups: int) -> FloatArray:
+    """Return the table (groups, len(COLUMNS)) of won rows (w,) that cost this much (w,)."""
+    columns = [np.ones(len(rows)), cost, *(column[rows] for column in outcomes_of(day))]
+    if groups == 1 and day.belief is None:
+        return np.array([[float(column.sum()) for column in columns]])
+    segment = day.seen.segment[rows]
+    sums = [np.bincount(segment, column, minlength=day.segments) for column in columns]
+    return grouped(np.column_stack(sums).astype(np.float64, copy=False), day.belief, groups)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bidpilot.envs.bidding import BiddingEnv
-from bidpilot.envs.observations import table
+from bidpilot.envs.features import table
+from bidpilot.envs.observations import FEATURES
 
 if TYPE_CHECKING:
     from bidpilot.envs.forecast import Forecast
     from bidpilot.envs.market import Market
-    from bidpilot.envs.scenarios import Scenario
+    from bidpilot.envs.scenario import Scenario
 
 
 class Targeting(BiddingEnv):  # noqa: D101 - it has one, with the table of FEATURES in it
@@ -28,7 +29,7 @@ class Targeting(BiddingEnv):  # noqa: D101 - it has one, with the table of FEATU
     ## Observation Space
     Entries marked "one per bid group" come once per segment.
 
-{table()}
+{table(FEATURES)}
 
     ## Rewards
     As Pacing.
@@ -43,6 +44,6 @@ class Targeting(BiddingEnv):  # noqa: D101 - it has one, with the table of FEATU
     market, forecast, scenario: see bidpilot.envs.scenarios.make, which fills in what is not given.
     """
 
-    def __init__(self, market: Market, forecast: Forecast, scenario: Scenario) -> None:
+    def __init__(self, market: Market, forecast: Forecast, scenario: Scenario, render_mode: str | None = None) -> None:
         """Set up the environment with one bid group per segment of the market."""
-        super().__init__(market, forecast, scenario, groups=market.segment_count)
+        super().__init__(market, forecast, scenario, groups=market.segment_count, render_mode=render_mode)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,15 +15,18 @@ COLUMNS = ("wins", "spend", "clicks", "conversions", "revenue", "predicted_click
 """Columns of every outcome table. Spend and revenue are micro-currency; predicted and expected worth currency."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What a tick brought: offered (G,) and a table (G, len(COLUMNS)), G = 1 or one row per segment.
 
-    All entries are whole numbers or lie on the exact grid, so float64 holds them without rounding.
+    All entries are whole numbers or lie on the exact grid, so float64 holds them without rounding. rows: (w,) the
+    opportunities won, in time order, where the tick was scanned; places: (G, 2), array or tuples, first and last + 1 place of the
+    ladder, where it answered.
     """
 
     offered: IntArray
     table: FloatArray
+    rows: IntArray | None = None
+    places: Any = None
 
     @property
     def spend(self) -> int:
@@ -30,46 +34,48 @@ class Outcome:
         return int(self.table[:, 1].sum())
 
 
-@dataclass(frozen=True, slots=True)
-class Feedback:
-    """What a bidder is told of past ticks, per group (G,): counts, and currency.
+class Feedback(NamedTuple):
+    """What a bidder is told of past ticks: counts and currency, arrays (G,) by group (see envs/ops on other forms).
 
-    The law's own expectation is not part of it: that is hidden.
+    The law's own expectation is not part of it: that is hidden. prices, priced: sum (currency) and number of the
+    market prices that were seen: those of won impressions, or of all where the exchange reports them.
     """
 
-    offered: FloatArray
-    wins: FloatArray
-    spend: FloatArray
-    clicks: FloatArray
-    conversions: FloatArray
-    revenue: FloatArray
-    predicted_clicks: FloatArray
-    predicted: FloatArray
+    offered: Any
+    wins: Any
+    spend: Any
+    clicks: Any
+    conversions: Any
+    revenue: Any
+    predicted_clicks: Any
+    predicted: Any
+    prices: Any = 0.0
+    priced: Any = 0.0
 
     @classmethod
     def of(cls, offered: IntArray, table: FloatArray) -> Feedback:
-        """Strip an outcome of what stays hidden and convert money to currency."""
-        wins, spend, clicks, conversions, revenue, likely, predicted, _ = table.T.copy()  # the books go on
+        """Strip tables (..., G, C) of what stays hidden and convert money to currency."""
+        wins, spend, clicks, conversions, revenue, likely, predicted, _ = np.moveaxis(table, -1, 0).copy()
         return cls(
             offered.astype(np.float64), wins, spend / MICROS, clicks, conversions, revenue / MICROS, likely, predicted
         )
 
-    def __add__(self, other: Feedback) -> Feedback:
+    def plus(self, other: Feedback) -> Feedback:
         """Add two periods up."""
-        return Feedback(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
+        return Feedback(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
 
-@dataclass(frozen=True, slots=True)
-class CampaignState:
+class CampaignState(NamedTuple):
     """What a policy knows between ticks: only what has arrived.
 
     tick: number of the tick about to begin. spent, left: currency. total: everything so far.
-    last: the tick just over (zeros before the first).
+    last: the tick just over (zeros before the first). Policies get floats and arrays (G,); the environments' own
+    forms are those of envs/ops.
     """
 
     tick: int
-    spent: float
-    left: float
+    spent: Any
+    left: Any
     total: Feedback
     last: Feedback
 
@@ -79,11 +85,52 @@ class CampaignState:
         nothing = Feedback.of(np.zeros(groups, dtype=np.int64), np.zeros((groups, len(COLUMNS))))
         return cls(0, 0.0, campaign.budget, nothing, nothing)
 
+    def lifted(self) -> CampaignState:
+        """Return a policy's state in the form of envs/ops: floats for one group, else arrays (1, 1) and (1, groups)."""
+        if len(self.total.spend) == 1:
+            total, last = (Feedback(*(float(np.ravel(x)[0]) for x in told)) for told in (self.total, self.last))
+            return CampaignState(self.tick, self.spent, self.left, total, last)
+        total, last = (Feedback(*(np.atleast_2d(x) for x in told)) for told in (self.total, self.last))
+        return CampaignState(self.tick, np.array([[self.spent]]), np.array([[self.left]]), total, last)
+
     def after(self, told: Feedback) -> CampaignState:
         """Return the state after a tick of which the bidder was told this much."""
-        total = self.total + told
+        total = self.total.plus(told)
         spent = float(total.spend.sum())
         return CampaignState(self.tick + 1, spent, max(self.spent + self.left - spent, 0.0), total, told)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the exchange and the other bidders do.
+
+    auction: name of the pricing rule. bid_tick: currency, bids are rounded down to whole multiples of it (0: to
+    micro-currency). bid_cap: currency, no bid is higher (0: no cap). frequency_cap: most impressions per user and episode
+    (0: no cap). censored: prices are seen only where won; else the exchange reports the price of every auction.
+    reaction: rivals' prices are multiplied by exp(reaction x our recent win rate), so those who win much meet dearer
+    auctions. Raises InputError for an unknown auction or a figure below 0.
+    """
+
+    auction: str = "second_price"
+    bid_tick: float = 0.0
+    bid_cap: float = 0.0
+    frequency_cap: int = 0
+    censored: bool = True
+    reaction: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the figures."""
+        pricing_rule(self.auction)
+        for name in ("bid_tick", "bid_cap", "frequency_cap", "reaction"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"{name} must be at least 0; got {getattr(self, name)}")
+
+    @property
+    def plain(self) -> bool:
+        """Tell whether the sorted index plays these rules exactly; where not, ticks are scanned."""
+        return self.auction == "second_price" and not (
+            self.bid_tick or self.bid_cap or self.frequency_cap or self.reaction
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,21 +139,24 @@ class Campaign:
 
     budget: currency per episode. horizon: ticks. full_cost: currency, what winning everything in an
     episode is expected to cost (the advertiser's forecast; it sets how scarce the budget is).
-    auction: name of the pricing rule. Raises InputError for a budget, horizon or cost not above 0 or not finite, or
-    an unknown auction.
+    rules: of the exchange. cost_limit: the most currency to spend per currency of worth won: 1 / ROAS, or CPA / worth
+    of a conversion; infinite: no limit. Raises InputError for a budget, horizon, cost or limit not above 0, or a
+    budget, horizon or cost that is not finite.
     """
 
     budget: float
     horizon: int
     full_cost: float
-    auction: str = "second_price"
+    rules: Rules = Rules()
+    cost_limit: float = float("inf")
 
     def __post_init__(self) -> None:
         """Check the figures."""
         for name in ("budget", "horizon", "full_cost"):
             if not 0 < getattr(self, name) < EXACT / MICROS:
                 raise InputError(f"{name} must be above 0 and below 4.5e9; got {getattr(self, name)}")
-        pricing_rule(self.auction)
+        if not self.cost_limit > 0:
+            raise InputError(f"cost_limit must be above 0; got {self.cost_limit}")
 
     @property
     def scarcity(self) -> float:
