@@ -24,14 +24,15 @@ from safetensors.numpy import save as save_tensors
 from bidpilot.agents.learned import Actor, Floats, LearnedPolicy
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.files import write_atomically
+from bidpilot.envs.features import bounds, names
 from bidpilot.envs.forecast import Forecast
-from bidpilot.envs.observations import bounds, names
-from bidpilot.envs.scenarios import Scenario
+from bidpilot.envs.observations import features_of
+from bidpilot.envs.scenario import Scenario
 
 if TYPE_CHECKING:
     from bidpilot.ctr.types import FloatArray
 
-FORMAT = 1
+FORMAT = 2
 LARGEST = 64 * 2**20
 TOLERANCE = 1e-5
 DIGEST = 64
@@ -92,9 +93,8 @@ def restore_policy(tensors: dict[str, Any], settings: dict[str, Any]) -> Learned
         head=settings["actor"]["head"],
         clip=settings["actor"]["clip"],
     )
-    scenario: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in settings["scenario"].items()}
     forecast = {key: tensors[f"forecast.{key}"] for key in ("multipliers", "spend", "value", "volume")}
-    return LearnedPolicy(actor, Scenario(**scenario), Forecast(**forecast, **settings["forecast"]))
+    return LearnedPolicy(actor, Scenario.of(settings["scenario"]), Forecast(**forecast, **settings["forecast"]))
 
 
 def write_bundle(
@@ -110,14 +110,14 @@ def write_bundle(
     _replay(policy.actor, observations, actions)
     parts = {
         "policy.safetensors": save_tensors(policy_tensors(policy)),
-        "policy.onnx": onnx_bytes(policy.actor, policy.scenario.reach, observations, actions),
+        "policy.onnx": onnx_bytes(policy.actor, policy.scenario, observations, actions),
         "probes.safetensors": save_tensors({"observations": observations, "actions": actions}),
     }
     manifest = {
         **about,
         "format": FORMAT,
         **policy_settings(policy),
-        "features": _features(policy.groups),
+        "features": _features(policy),
         "parts": {name: {"bytes": len(data), "sha256": _sha256(data)} for name, data in parts.items()},
     }
     text = json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False)
@@ -150,18 +150,17 @@ def _open(parts: dict[str, bytes]) -> Bundle:
             raise InputError(f"part {name} is not the one the manifest describes; get a fresh copy")
     policy = restore_policy(load_tensors(parts["policy.safetensors"]), manifest)
     probes = load_tensors(parts["probes.safetensors"])
-    if manifest["features"] != _features(policy.groups):
-        raise InputError(
-            f"the policy observes {manifest['features']}, this bidpilot computes {_features(policy.groups)}"
-        )
+    if manifest["features"] != _features(policy):
+        raise InputError(f"the policy observes {manifest['features']}, this bidpilot computes {_features(policy)}")
     _replay(policy.actor, probes["observations"], probes["actions"])
     return Bundle(manifest, policy, probes["observations"], probes["actions"])
 
 
-def _features(groups: int) -> list[dict[str, Any]]:
+def _features(policy: LearnedPolicy) -> list[dict[str, Any]]:
     """Return name and bounds of every entry of the observation: what an encoder must agree on."""
-    low, high = bounds(groups)
-    entries = zip(names(groups), low.tolist(), high.tolist(), strict=True)
+    features, groups = features_of(policy.scenario), policy.groups
+    low, high = bounds(features, groups)
+    entries = zip(names(features, groups), low.tolist(), high.tolist(), strict=True)
     return [{"name": name, "low": a, "high": b} for name, a, b in entries]
 
 

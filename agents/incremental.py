@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
+
 from bidpilot.agents.base import MultiplierPolicy
-from bidpilot.envs.controller import GAIN, Controller
+from bidpilot.envs.controller import GAIN, Campaigns, Controller
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from bidpilot.agents.base import Past
     from bidpilot.ctr.types import FloatArray
     from bidpilot.envs.types import Campaign, CampaignState
@@ -46,10 +46,10 @@ class Incremental(MultiplierPolicy):
 
     def reset(self, campaign: Campaign, rng: np.random.Generator) -> None:  # noqa: ARG002 - no randomness here
         """Start a new controller."""
-        self._controller = Controller(campaign, self.forecast, gain=self.config.gain)
+        self._controller = Controller(Campaigns.of([campaign]), self.forecast, gain=self.config.gain)
 
     def multipliers(self, state: CampaignState) -> FloatArray:
         """Return the multiplier (1,)."""
         if self._controller is None:
             raise RuntimeError("reset the policy before its first tick")
-        return self._controller.observe(state)
+        return np.array([self._controller.observe(state.lifted())])

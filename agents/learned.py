@@ -19,7 +19,7 @@ from bidpilot.envs.residual import Residual
 if TYPE_CHECKING:
     from bidpilot.ctr.types import FloatArray
     from bidpilot.envs.forecast import Forecast
-    from bidpilot.envs.scenarios import Scenario
+    from bidpilot.envs.scenario import Scenario
     from bidpilot.envs.types import Campaign, CampaignState
 
 Floats = npt.NDArray[np.float32]
@@ -82,8 +82,9 @@ class LearnedPolicy(MultiplierPolicy):
             raise InputError(
                 f"the policy was trained on {self.forecast.ticks} ticks, the campaign has {campaign.horizon}"
             )
-        self._residual = Residual(campaign, self.forecast, self.groups, self.scenario)
+        self._residual = Residual([campaign], self.forecast, self.groups, self.scenario)
 
     def multipliers(self, state: CampaignState) -> FloatArray:
         """Return the multipliers (groups,) of the coming tick."""
-        return self._residual.multipliers(self.actor(self._residual.observe(state)))
+        action = self.actor(self._residual.observe(state.lifted()))
+        return np.ravel(self._residual.multipliers(float(action[0]) if self.groups == 1 else action))

@@ -7,23 +7,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bidpilot.ctr.errors import InputError
+from bidpilot.envs.residual import OFF
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     from onnx import ModelProto
 
     from bidpilot.agents.learned import Actor, Floats
+    from bidpilot.envs.scenario import Scenario
 
 OPSET = 20
 IR = 10
 TOLERANCE = 1e-5
 
 
-def onnx_bytes(actor: Actor, reach: float, observations: Floats, actions: Floats) -> bytes:
+def onnx_bytes(actor: Actor, scenario: Scenario, observations: Floats, actions: Floats) -> bytes:
     """Write an actor as a graph, check it in ONNX Runtime against the probes, and return the file's bytes.
 
     Input: observation (batch, d) float32, raw. Outputs: action (batch, groups) in -1..1, and factor =
-    exp(reach x action), by which the controller's multiplier is to be multiplied. Raises InputError when the
+    exp(reach x action), by which the controller's multiplier is to be multiplied (0 where the action switches a group
+    off). Raises InputError when the
     packages are missing or the graph answers differently.
     """
     try:
@@ -34,7 +37,11 @@ def onnx_bytes(actor: Actor, reach: float, observations: Floats, actions: Floats
     graph = _Graph()
     action = _layers(graph, actor, _normalised(graph, actor))
     graph.add("Identity", action, out="action")
-    graph.add("Exp", graph.add("Mul", "action", graph.constant(reach, np.float32)), out="factor")
+    factor = graph.add("Exp", graph.add("Mul", "action", graph.constant(scenario.reach, np.float32)))
+    if scenario.can_switch_off:
+        on = graph.add("Greater", "action", graph.constant(OFF, np.float32))
+        factor = graph.add("Where", on, factor, graph.constant(0.0, np.float32))
+    graph.add("Identity", factor, out="factor")
     model = graph.model(len(actor.mean), actor.groups)
     onnx.checker.check_model(model, full_check=True)
     data: bytes = model.SerializeToString(deterministic=True)

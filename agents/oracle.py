@@ -28,7 +28,7 @@ class Oracle(MultiplierPolicy):
 
     def reset(self, campaign: Campaign, rng: np.random.Generator) -> None:  # noqa: ARG002 - no randomness here
         """Solve the day for the budget."""
-        self._multiplier = np.array([best_multiplier(self._day, campaign.budget, campaign.auction)])
+        self._multiplier = np.array([best_multiplier(self._day, campaign.budget, campaign.rules.auction)])
 
     def multipliers(self, state: CampaignState) -> FloatArray:  # noqa: ARG002 - it knows already
         """Return the multiplier (1,)."""

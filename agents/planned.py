@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bidpilot.agents.base import MultiplierPolicy
-from bidpilot.envs.controller import Pacer
+from bidpilot.envs.controller import Campaigns, Pacer
 
 if TYPE_CHECKING:
     from bidpilot.ctr.types import FloatArray
@@ -33,7 +33,7 @@ class PlannedPolicy(MultiplierPolicy):
     def reset(self, campaign: Campaign, rng: np.random.Generator) -> None:  # noqa: ARG002 - no randomness here
         """Start at the forecast's multiplier for the budget."""
         self.campaign = campaign
-        self.pacer = Pacer(campaign, self.forecast)
+        self.pacer = Pacer(Campaigns.of([campaign]), self.forecast)
         self.multiplier = self.pacer.start
         self.target = 0.0
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
+
 from bidpilot.agents.base import MultiplierPolicy
-from bidpilot.envs.controller import GAIN, Controller
+from bidpilot.envs.controller import GAIN, Campaigns, Controller
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from bidpilot.agents.base import Past
     from bidpilot.ctr.types import FloatArray
     from bidpilot.envs.types import Campaign, CampaignState
@@ -50,10 +50,12 @@ class Recalibrate(MultiplierPolicy):
     def reset(self, campaign: Campaign, rng: np.random.Generator) -> None:  # noqa: ARG002 - no randomness here
         """Start a new controller."""
         config = self.config
-        self._controller = Controller(campaign, self.forecast, self.groups, config.gain, config.prior)
+        self._controller = Controller(
+            Campaigns.of([campaign], self.groups), self.forecast, self.groups, config.gain, config.prior
+        )
 
     def multipliers(self, state: CampaignState) -> FloatArray:
         """Return the multipliers (segments,)."""
         if self._controller is None:
             raise RuntimeError("reset the policy before its first tick")
-        return self._controller.observe(state)
+        return np.ravel(self._controller.observe(state.lifted()))

@@ -42,16 +42,18 @@ class Continuous:
 
     def one(self, action: Any) -> Any:  # noqa: ANN401 - as the space has it
         """Return one episode's action. Raises InputError unless it is as many finite numbers as groups."""
-        wanted = np.asarray(action, dtype=np.float64)
-        if wanted.shape != (self.groups,) or not np.isfinite(wanted).all():
-            raise InputError(f"an action must be {self.groups} finite numbers in -1..1; got {action}")
-        return float(wanted[0]) if self.groups == 1 else wanted[None]
+        if self.groups == 1 and isinstance(action, np.ndarray) and action.shape == (1,):
+            only = float(action[0])
+            if only - only == 0.0:  # finite: quicker than NumPy on one number
+                return only
+        wanted = self.many([action])
+        return float(wanted[0, 0]) if self.groups == 1 else wanted
 
     def many(self, actions: Any) -> FloatArray:  # noqa: ANN401 - as the space has it
         """Return the actions (N, groups). Raises InputError as one does."""
         wanted = np.asarray(actions, dtype=np.float64)
         if wanted.ndim != 2 or wanted.shape[1] != self.groups or not np.isfinite(wanted).all():  # noqa: PLR2004 - (N, groups)
-            raise InputError(f"actions must be rows of {self.groups} finite numbers in -1..1; got {actions}")
+            raise InputError(f"an action must be {self.groups} finite numbers in -1..1; got {actions}")
         return wanted
 
 
@@ -74,7 +76,9 @@ class Ladder:
 
     def many(self, actions: Any) -> FloatArray:  # noqa: ANN401 - as the space has it
         """Return the actions (N, groups). Raises InputError as one does."""
-        rows = self._levels(actions, (len(np.atleast_1d(actions)),) if self.groups == 1 else (len(actions), self.groups))
+        rows = self._levels(
+            actions, (len(np.atleast_1d(actions)),) if self.groups == 1 else (len(actions), self.groups)
+        )
         return np.asarray(self._rungs[rows].reshape(-1, self.groups))
 
     def _levels(self, action: Any, shape: tuple[int, ...]) -> Any:  # noqa: ANN401 - as the space has it

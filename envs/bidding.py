@@ -10,12 +10,12 @@ import numpy as np
 from bidpilot.ctr.types import MICROS
 from bidpilot.envs.actions import hands
 from bidpilot.envs.draws import Draws, draw
-from bidpilot.envs.episode import Episode
 from bidpilot.envs.features import Floats, bounds
 from bidpilot.envs.observations import features_of
 from bidpilot.envs.residual import Residual
 from bidpilot.envs.rewards import EXPECTED, REVENUE, SPEND, Tick, reward_term
 from bidpilot.envs.shadow import controller_alone
+from bidpilot.envs.solo import episode_of
 from bidpilot.envs.types import COLUMNS
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bidpilot.envs.forecast import Forecast
     from bidpilot.envs.market import Market
     from bidpilot.envs.scenario import Scenario
-    from bidpilot.envs.types import Campaign, Outcome
+    from bidpilot.envs.types import Campaign
 
 LEAST = 1e-9
 """Currency: what a reward's scale is at least, where nothing could have been won."""
@@ -70,9 +70,9 @@ class BiddingEnv(gym.Env[Floats, Any]):
         Continuous actions outside -1..1 are clipped; what is not of the space's shape and kind raises InputError.
         """
         tick = self.episode.tick
-        outcome = self.episode.bid(self._residual.multipliers(self.hands.one(action)))
+        row = self.episode.advance(self._residual.multipliers(self.hands.one(action)))
         info = dict(self._drawn)
-        reward = self._reward(tick, outcome, info)
+        reward = self._reward(tick, row, info)
         self._observation = self._residual.observe(self.episode.glance())
         if self.groups > 1:
             self._observation = self._observation[0]
@@ -91,7 +91,7 @@ class BiddingEnv(gym.Env[Floats, Any]):
 
     def _begin(self, day: Day, campaign: Campaign) -> None:
         """Open an episode on a day."""
-        self.episode = Episode(day, campaign, self.groups)
+        self.episode = episode_of(day, campaign, self.groups)
         self._scale = max(self._drawn["scale"], LEAST)
         used = any(name == "reward/controller" for name, _ in self._terms)
         groups = 1 if self.scenario.prior is None else self.groups
@@ -103,10 +103,8 @@ class BiddingEnv(gym.Env[Floats, Any]):
         seen = self._residual.observe(self.episode.glance())
         self._observation = seen if self.groups == 1 else seen[0]
 
-    def _reward(self, tick: int, outcome: Outcome, info: dict[str, Any]) -> float:
+    def _reward(self, tick: int, row: list[float], info: dict[str, Any]) -> float:
         """Return the tick's reward; enter its terms and the tick's counts into info."""
-        table = outcome.table
-        row: list[float] = (table[0] if len(table) == 1 else table.sum(axis=0)).tolist()
         expected, realised = row[EXPECTED], row[REVENUE] / MICROS
         grown = self._grown(expected, realised, row[SPEND] / MICROS) if self.scenario.limit is not None else (0.0, 0.0)
         view = Tick(expected, realised, *grown, self._controller[tick], self._scale)

@@ -27,6 +27,9 @@ UNSOLD = -1
 BLOCK = 8192
 """Opportunities ranked at a time: few enough for the cache, enough to hide the cost of a NumPy call."""
 
+FEW = 500
+"""Up to so many opportunities NumPy's calls cost more than the work: there everything is sorted at once."""
+
 ONE_SLOT = np.ones(1)
 
 
@@ -115,9 +118,12 @@ def ranked(bids: IntArray, depth: int) -> tuple[IntArray, IntArray]:
     bidders, n = bids.shape
     bits = bidders.bit_length()
     ladder = np.zeros((depth, n), dtype=np.int64)
-    key, spare = np.empty((2, min(BLOCK, n)), dtype=np.int64)
-    for start in range(0, n, BLOCK):
-        _insert(bids[:, start : start + BLOCK], bits, ladder[:, start : start + BLOCK], key, spare)
+    if n <= FEW:
+        _sort(bids, bits, ladder)
+    else:
+        key, spare = np.empty((2, min(BLOCK, n)), dtype=np.int64)
+        for start in range(0, n, BLOCK):
+            _insert(bids[:, start : start + BLOCK], bits, ladder[:, start : start + BLOCK], key, spare)
     bid = ladder >> bits
     return np.where(bid > 0, bidders - (ladder & ((1 << bits) - 1)), UNSOLD), bid
 
@@ -130,8 +136,15 @@ def ranked_plainly(bids: IntArray, depth: int) -> tuple[IntArray, IntArray]:
     return np.where(bid > 0, bidder, UNSOLD), bid
 
 
+def _sort(bids: IntArray, bits: int, ladder: IntArray) -> None:
+    """Fill the ladder (depth, n) with the highest keys of few opportunities."""
+    key = (bids << bits) + np.arange(len(bids), 0, -1)[:, None]
+    highest = np.sort(key.T, axis=1)[:, ::-1][:, : len(ladder)].T
+    np.maximum(highest, 0, out=ladder[: len(highest)])
+
+
 def _insert(bids: IntArray, bits: int, ladder: IntArray, key: IntArray, spare: IntArray) -> None:
-    """Push every bid (B, m) into the ladder (depth, m), highest first, in place; key, spare: room for m."""
+    """Push every bid (B, m) down the ladder (depth, m), highest first, in place; key, spare: room for m."""
     width = bids.shape[1]
     falling, low = key[:width], spare[:width]
     for bidder, bid in enumerate(bids):

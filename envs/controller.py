@@ -39,14 +39,14 @@ class Campaigns(NamedTuple):
     ops: Ops
 
     @classmethod
-    def of(cls, campaigns: Sequence[Campaign], groups: int) -> Campaigns:
+    def of(cls, campaigns: Sequence[Campaign], groups: int = 1) -> Campaigns:
         """Gather campaigns of one horizon; a single one with one bid group stays in floats."""
         first = campaigns[0]
         if len(campaigns) == 1 and groups == 1:
             return cls(first.budget, first.full_cost, first.scarcity, first.cost_limit, first.horizon, SCALARS)
         names = ("budget", "full_cost", "scarcity", "cost_limit")
-        columns = (np.array([[getattr(campaign, name)] for campaign in campaigns]) for name in names)
-        return cls(*columns, first.horizon, ARRAYS)
+        budget, cost, scarcity, limit = (np.array([[getattr(each, name)] for each in campaigns]) for name in names)
+        return cls(budget, cost, scarcity, limit, first.horizon, ARRAYS)
 
 
 class Pacer:

@@ -9,7 +9,7 @@ import numpy as np
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.types import MICROS, FloatArray, whole_micros
 from bidpilot.envs.arrivals import Arrivals
-from bidpilot.envs.simulator import Memory, climb_one, play, play_bids
+from bidpilot.envs.simulator import Memory, play, play_bids
 from bidpilot.envs.types import COLUMNS, Campaign, CampaignState, EpisodeResult, Feedback, Outcome
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Episode:
 
     def __init__(self, day: Day, campaign: Campaign, groups: int = 1) -> None:
         """Open the books."""
-        _check(day, campaign, groups)
+        check(day, campaign, groups)
         self.day, self.campaign, self.groups = day, campaign, groups
         self.tick = 0
         self.left = int(whole_micros(campaign.budget))
@@ -62,21 +62,12 @@ class Episode:
 
     def glance(self) -> CampaignState:
         """Return the same in the form of envs/ops: floats for one bid group, else arrays (1, 1) and (1, groups)."""
-        if self.groups > 1 or not self.campaign.rules.censored:
-            return self.state().lifted()
-        last = self._offered[self.tick - 1, 0] if self.tick else 0
-        spent, left = (self._budget - self.left) / MICROS, self.left / MICROS
-        total = _told(float(self._total_offered[0]), *self._total[0].tolist())
-        return CampaignState(self.tick, spent, left, total, _told(float(last), *self._last[0].tolist()))
+        return self.state().lifted()
 
-    def bid(self, multipliers: Any) -> Outcome:  # noqa: ANN401 - float or array
-        """Play the tick with multipliers in the form of envs/ops: a float for one group, else (1, groups)."""
-        rules = self.campaign.rules
-        if self.groups == 1 and rules.plain and not self.day.once and self.day.belief is None:
-            outcome = climb_one(self.day, self.tick, multipliers, self.left)
-            if outcome is not None:
-                return self._book(outcome)
-        return self.bid_multipliers(np.ravel(multipliers))
+    def advance(self, multipliers: Any) -> list[float]:  # noqa: ANN401 - float or array
+        """Play the tick with multipliers in the form of envs/ops; return what it brought over all groups."""
+        row: list[float] = self.bid_multipliers(np.ravel(multipliers)).table.sum(axis=0).tolist()
+        return row
 
     def bid_multipliers(self, multipliers: FloatArray) -> Outcome:
         """Play the tick with multipliers (1,) or (segments,)."""
@@ -127,31 +118,20 @@ class Episode:
         """Add the market prices seen: every auction's where reported; else a win tells its own, at second price."""
         if not self.campaign.rules.censored:
             return told._replace(prices=posted[:, 0] / MICROS, priced=posted[:, 1])
-        return told._replace(prices=told.spend, priced=told.wins) if self.campaign.rules.auction == "second_price" else told
+        return (
+            told._replace(prices=told.spend, priced=told.wins)
+            if self.campaign.rules.auction == "second_price"
+            else told
+        )
 
 
-def _told(  # noqa: PLR0913, PLR0917 - the columns of an outcome table
-    offered: float,
-    wins: float,
-    spend: float,
-    clicks: float,
-    conversions: float,
-    revenue: float,
-    predicted_clicks: float,
-    predicted: float,
-    _expected: float,
-) -> Feedback:
-    """Return one group's feedback in floats."""
-    return Feedback(
-        offered, wins, spend / MICROS, clicks, conversions, revenue / MICROS, predicted_clicks, predicted
-    )
-
-
-def _check(day: Day, campaign: Campaign, groups: int) -> None:
+def check(day: Day, campaign: Campaign, groups: int) -> None:
     """Raise InputError where day, campaign and groups do not fit together."""
     if day.ticks != campaign.horizon:
         raise InputError(f"the campaign runs {campaign.horizon} ticks, the day has {day.ticks}")
     if groups not in {1, day.segments}:
         raise InputError(f"bids come in 1 group or one per segment: the day has {day.segments}, not {groups}")
     if campaign.rules.frequency_cap and day.seen.user is None:
-        raise InputError("the rules cap impressions per user, but the day does not say who looks: give Opportunities.user")
+        raise InputError(
+            "the rules cap impressions per user, but the day does not say who looks: give Opportunities.user"
+        )

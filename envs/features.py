@@ -41,23 +41,31 @@ def bounds(features: tuple[Feature, ...], groups: int) -> tuple[Floats, Floats]:
     return low, np.repeat([f.high for f in features], count).astype(np.float32)
 
 
-def encode(features: tuple[Feature, ...], situation: object) -> Floats:
-    """Return the observation (d,) of one episode with one group (measures give floats), clipped to its bounds."""
-    low, high = bounds(features, 1)
-    parts = np.array([feature.measure(situation) for feature in features])
-    return np.minimum(np.maximum(parts, low), high).astype(np.float32)
+class Encoder:
+    """Turns what the features measure into observations, clipped to their bounds."""
 
+    def __init__(self, features: tuple[Feature, ...], groups: int) -> None:
+        """Lay out the observation."""
+        low, high = bounds(features, groups)
+        self._low, self._high, self._size = low, high, len(low)
+        ends = np.cumsum([groups if f.per_group else 1 for f in features]).tolist()
+        starts = [0, *ends[:-1]]
+        self._measures = tuple(f.measure for f in features)
+        self._parts = [slice(start, end) for start, end in zip(starts, ends, strict=True)]
 
-def encode_many(features: tuple[Feature, ...], situation: object, episodes: int, groups: int) -> Floats:
-    """Return the observations (episodes, d): measures give (episodes, 1) or (episodes, groups), clipped to bounds."""
-    low, high = bounds(features, groups)
-    parts = np.empty((episodes, len(low)))
-    start = 0
-    for feature in features:
-        end = start + (groups if feature.per_group else 1)
-        parts[:, start:end] = feature.measure(situation)
-        start = end
-    return np.minimum(np.maximum(parts, low), high).astype(np.float32)
+    def one(self, situation: object) -> Floats:
+        """Return the observation (d,) of one episode with one group: measures give floats."""
+        parts = np.array([measure(situation) for measure in self._measures], np.float32)
+        np.maximum(parts, self._low, out=parts)
+        return np.minimum(parts, self._high, out=parts)
+
+    def many(self, situation: object, episodes: int) -> Floats:
+        """Return the observations (episodes, d): measures give (episodes, 1) or (episodes, groups)."""
+        parts = np.empty((episodes, self._size), np.float32)
+        for part, measure in zip(self._parts, self._measures, strict=True):
+            parts[:, part] = measure(situation)
+        np.maximum(parts, self._low, out=parts)
+        return np.minimum(parts, self._high, out=parts)
 
 
 def names(features: Sequence[Feature], groups: int) -> list[str]:

@@ -17,9 +17,7 @@ import numpy.typing as npt
 from bidpilot.envs.types import COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from bidpilot.ctr.types import FloatArray, IntArray
+    from bidpilot.ctr.types import BoolArray, FloatArray, IntArray
     from bidpilot.envs.day import Day
 
 Keys = npt.NDArray[np.complex128]
@@ -104,7 +102,7 @@ class Ladder:
         return np.concatenate([self.converting[low:high, 1] for low, high in ends])
 
 
-def outcomes_of(day: Day) -> Sequence[FloatArray | IntArray]:
+def outcomes_of(day: Day) -> tuple[BoolArray, BoolArray, IntArray, FloatArray, FloatArray, FloatArray]:
     """Return what winning each row (n,) would bring, in the order of COLUMNS after wins and spend."""
     hidden, seen = day.hidden, day.seen
     return hidden.click, hidden.conversion, hidden.revenue, seen.pctr, seen.value, hidden.expected

@@ -99,7 +99,7 @@ class Exchange:
         owed = paid.paid(len(self.left))
         stop, leaving = seen.shape[1], np.flatnonzero(owed > self.left)
         if len(leaving):
-            ends = np.array([self._affordable(paid, buyer) for buyer in leaving])
+            ends = np.array([self._affordable(paid, buyer) for buyer in leaving.tolist()])
             stop = int(ends.min())
             leaving = leaving[ends == stop]
             owed = Slots(paid.winner[:, :stop], paid.price[:, :stop]).paid(len(self.left))

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from bidpilot.ctr.errors import InputError, unknown
 from bidpilot.ctr.types import EXACT, MICROS, UNWINNABLE, FloatArray, IntArray, to_micros
-from bidpilot.envs.clearing import check_factors, gsp
+from bidpilot.envs.clearing import FEW, check_factors, gsp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +26,8 @@ NORMAL = np.array([NormalDist().inv_cdf((level + 0.5) / LEVELS) for level in ran
 """The quantiles of a standard normal law that a byte picks from."""
 
 POLICIES = ("constant", "truthful", "pacing", "limited")
+"""What plays a seat that no learner has taken, see bidpilot.envs.seats."""
+
 ACTIONS = ("residual", "ladder")
 
 RANGES: dict[str, tuple[float, float]] = {
@@ -128,9 +130,7 @@ class MarketplaceConfig:
             if type(low) is int and given != int(given):
                 raise InputError(f"{name} must be a whole number; got {given}")
         if self.levels % 2 == 0:
-            raise InputError(
-                f"levels must be odd, so that the middle one is the controller's own bid; got {self.levels}"
-            )
+            raise InputError(f"levels must be odd: the middle one is the controller's bid; got {self.levels}")
 
     @property
     def chances(self) -> FloatArray:
@@ -225,9 +225,11 @@ def offers(value: FloatArray, traffic: Traffic, multipliers: FloatArray, most: I
 
     value: (B, segments x LEVELS), see Buyers. multipliers: (B,), 0 or more, inf allowed. most: (B,) micro-currency.
     """
+    limit = np.minimum(most, UNWINNABLE - 1).astype(np.float64)
+    if len(traffic) <= FEW:
+        return _few_offers(value, traffic, multipliers, limit)
     bids = np.empty(traffic.noise.shape, dtype=np.int64)
     code, amount = np.empty(len(traffic), dtype=np.uint16), np.empty(len(traffic))
-    limit = np.minimum(most, UNWINNABLE - 1).astype(np.float64)
     with np.errstate(over="ignore"):
         worths = value * multipliers[:, None]
         for buyer, noise in enumerate(traffic.noise):
@@ -236,6 +238,14 @@ def offers(value: FloatArray, traffic: Traffic, multipliers: FloatArray, most: I
             np.multiply(amount, traffic.quality, out=amount)
             bids[buyer] = np.minimum(amount, limit[buyer], out=amount)
     return bids
+
+
+def _few_offers(value: FloatArray, traffic: Traffic, multipliers: FloatArray, limit: FloatArray) -> IntArray:
+    """Return what offers returns, all rows at once: quicker while they fit into the cache, the same to the bit."""
+    code = (traffic.segment + traffic.noise).astype(np.intp)
+    with np.errstate(over="ignore"):
+        amounts = np.take_along_axis(value, code, axis=1) * multipliers[:, None] * traffic.quality
+    return np.minimum(amounts, limit[:, None]).astype(np.int64)
 
 
 def _revenue(config: MarketplaceConfig, value: FloatArray, rng: np.random.Generator) -> float:

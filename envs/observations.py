@@ -20,64 +20,58 @@ if TYPE_CHECKING:
 
 
 CLICK_PRIOR = 5.0
-PRICE_PRIOR = 0.02
-"""Share of the budget by which the price level is drawn to the forecast's."""
 
 
 def _pace_error(s: Residual) -> Amount:
-    return s.state.spent / s.campaigns.budget - s.pacer.planned[s.state.tick]
+    return s.spent / s.campaigns.budget - s.pacer.planned[s.tick]
 
 
 def _last_spend(s: Residual) -> Amount:
     ops, target = s.ops, s.pacer.target
     planned = target > 0
-    return ops.where(planned, ops.over_groups(s.state.last.spend) / ops.where(planned, target, 1.0) - 1.0, 0.0)
+    return ops.where(planned, ops.over_groups(s.last.spend) / ops.where(planned, target, 1.0) - 1.0, 0.0)
 
 
 def _price_level(s: Residual) -> Amount:
     """Cost per predicted worth so far against the forecast's, in logs; 0 while little is won."""
-    prior = PRICE_PRIOR * s.campaigns.budget
-    cost, worth = s.past_spend[s.state.tick], s.past_value[s.state.tick]
-    some = worth > 0
-    scale = s.forecast.full_value / s.forecast.full_cost
-    rate = s.ops.where(some, cost / (s.ops.where(some, worth, 1.0) * scale), 1.0 / s.pacer.start)
-    won = s.ops.over_groups(s.state.total.predicted)
-    return s.ops.log((s.state.spent + prior) / (s.ops.clip(won * rate, 0.0, np.inf) + prior))
+    prior = s.price_prior
+    won = s.ops.over_groups(s.total.predicted) * s.rate[s.tick]
+    return s.ops.log((s.spent + prior) / (s.ops.clip(won, 0.0, np.inf) + prior))
 
 
 def _volume(s: Residual) -> Amount:
     """Compare the last tick's opportunities per planned share with the whole episode's so far, in logs."""
-    tick = s.state.tick
+    tick = s.tick
     if tick == 0:
         return 0.0
-    last = s.ops.over_groups(s.state.last.offered) / max(s.volume[tick - 1], 1e-9)
-    mean = s.ops.over_groups(s.state.total.offered) / max(s.past_volume[tick], 1e-9)
+    last = s.ops.over_groups(s.last.offered) / s.volume[tick - 1]
+    mean = s.ops.over_groups(s.total.offered) / s.past_volume[tick]
     return s.ops.log((last + 1.0) / (mean + 1.0))
 
 
 def _calibration(s: Residual) -> Amount:
     """Clicks against predicted clicks per group so far, in logs, shrunk towards 0 by a prior of some clicks."""
-    total = s.state.total
+    total = s.total
     return s.ops.log((total.clicks + CLICK_PRIOR) / (total.predicted_clicks + CLICK_PRIOR))
 
 
 def _win_rate(s: Residual) -> Amount:
-    wins, offered = s.ops.over_groups(s.state.last.wins), s.ops.over_groups(s.state.last.offered)
+    wins, offered = s.ops.over_groups(s.last.wins), s.ops.over_groups(s.last.offered)
     return wins / s.ops.clip(offered, 1.0, np.inf)
 
 
 def _next_share(s: Residual) -> Amount:
-    horizon, tick = s.campaigns.horizon, s.state.tick
+    horizon, tick = s.campaigns.horizon, s.tick
     return s.pacer.plan[tick] * horizon if tick < horizon else 0.0
 
 
 def _limit_slack(s: Residual) -> Amount:
-    earned = s.campaigns.cost_limit * s.ops.over_groups(s.state.total.predicted)
-    return (earned - s.state.spent) / s.campaigns.budget
+    earned = s.campaigns.cost_limit * s.ops.over_groups(s.total.predicted)
+    return (earned - s.spent) / s.campaigns.budget
 
 
 def _price_seen(s: Residual) -> Amount:
-    last, total = s.state.last, s.state.total
+    last, total = s.last, s.total
     ops, prices, count = s.ops, s.ops.over_groups(last.prices), s.ops.over_groups(last.priced)
     sums, counts = ops.over_groups(total.prices), ops.over_groups(total.priced)
     some = (prices > 0) & (sums > 0)
@@ -87,8 +81,8 @@ def _price_seen(s: Residual) -> Amount:
 
 
 COMMON = (
-    Feature("time_left", "share", 0, 1, "ticks to come", lambda s: 1.0 - s.state.tick / s.campaigns.horizon),
-    Feature("budget_left", "share", 0, 1, "budget not yet spent", lambda s: s.state.left / s.campaigns.budget),
+    Feature("time_left", "share", 0, 1, "ticks to come", lambda s: 1.0 - s.tick / s.campaigns.horizon),
+    Feature("budget_left", "share", 0, 1, "budget not yet spent", lambda s: s.left / s.campaigns.budget),
     Feature("pace_error", "share", -1, 1, "spent minus planned share of the budget", _pace_error),
     Feature("last_spend", "ratio - 1", -1, 3, "spend of the last tick against its target now", _last_spend),
     Feature(
@@ -110,9 +104,7 @@ COMMON = (
         "budget against the expected cost of winning everything",
         lambda s: s.scarcity,
     ),
-    Feature(
-        "next_share", "ratio", 0, 4, "planned spend of the coming tick against an even plan", _next_share
-    ),
+    Feature("next_share", "ratio", 0, 4, "planned spend of the coming tick against an even plan", _next_share),
 )
 LIMITED = (
     Feature("limit", "log", -3, 3, "cost limit per worth against the starting multiplier", lambda s: s.limit),
@@ -128,7 +120,7 @@ PER_GROUP = (
         0,
         1,
         "share of the spend so far",
-        lambda s: s.state.total.spend / s.ops.clip(s.state.spent, 1e-9, np.inf),
+        lambda s: s.total.spend / s.ops.clip(s.spent, 1e-9, np.inf),
         per_group=True,
     ),
 )

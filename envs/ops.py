@@ -7,15 +7,15 @@ and log from NumPy, so the same inputs give the same bytes in either form (a tes
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
 if TYPE_CHECKING:
     from bidpilot.ctr.types import BoolArray, FloatArray
 
-    Amount: TypeAlias = float | FloatArray
-    Truth: TypeAlias = bool | BoolArray
+Amount: TypeAlias = Any
+"""A float, or an array (N, 1) or (N, G): formulas that run on all are checked by tests, not by types."""
 
 
 class Ops(Protocol):
@@ -30,7 +30,7 @@ class Ops(Protocol):
     def clip(self, x: Amount, low: Amount, high: Amount) -> Amount:
         """Return x moved into low..high."""
 
-    def where(self, condition: Truth, x: Amount, y: Amount) -> Amount:
+    def where(self, condition: Amount, x: Amount, y: Amount) -> Amount:
         """Return x where the condition holds, else y; both have been computed."""
 
     def over_groups(self, x: Amount) -> Amount:

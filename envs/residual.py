@@ -11,16 +11,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bidpilot.envs.controller import Campaigns, Controller, by_tick
-from bidpilot.envs.features import Floats, encode, encode_many
+from bidpilot.envs.features import Encoder, Floats
 from bidpilot.envs.observations import features_of
 from bidpilot.envs.ops import SCALARS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bidpilot.ctr.types import FloatArray
     from bidpilot.envs.forecast import Forecast
     from bidpilot.envs.scenario import Scenario
     from bidpilot.envs.types import Campaign, CampaignState
+
+PRICE_PRIOR = 0.02
+"""Share of the budget by which the observed price level is drawn to the forecast's."""
+
+LEAST = 1e-9
+"""Share of a day's traffic that a tick is taken to have at least."""
 
 OFF = -0.95
 """Where groups can be switched off, an action at or below this does it."""
@@ -31,26 +38,24 @@ class Residual:
 
     campaigns: one per episode. groups: number of multipliers. scenario: its controller's settings and reach; the
     action 1 multiplies the controller's bid by exp(reach). Attributes are what observations are made of: action, the
-    previous one; past_value and past_spend [tick], what the forecast expected so far at the starting multiplier, as
-    shares of a day's worth and full cost.
+    previous one; rate [tick], what a unit of predicted worth was expected to cost so far at the starting multiplier; and
+    what has arrived: tick, spent, left, total, last.
     """
 
     def __init__(self, campaigns: Sequence[Campaign], forecast: Forecast, groups: int, scenario: Scenario) -> None:
         """Start an episode."""
         self.campaigns, self.forecast, self.groups = Campaigns.of(campaigns, groups), forecast, groups
         self.ops, self.reach, self.off = self.campaigns.ops, scenario.reach, scenario.can_switch_off
-        self.episodes, self.features = len(campaigns), features_of(scenario)
+        self.episodes, self._encoder = len(campaigns), Encoder(features_of(scenario), groups)
         self.controller = Controller(self.campaigns, forecast, groups, scenario.gain, scenario.prior)
         self.pacer = self.controller.pacer
-        start = np.ravel(self.pacer.start)
-        self.past_value = by_tick(_before(forecast.value_at(start)), self.ops)
-        self.past_spend = by_tick(_before(forecast.spend_at(start)), self.ops)
-        self.volume: list[float] = forecast.volume.tolist()
-        self.past_volume: list[float] = _before(forecast.volume[None])[0].tolist()
+        self.rate = by_tick(_rate(forecast, np.ravel(self.pacer.start)), self.ops)
+        self.price_prior = PRICE_PRIOR * self.campaigns.budget
+        self.volume: list[float] = np.maximum(forecast.volume, LEAST).tolist()
+        self.past_volume: list[float] = np.maximum(_before(forecast.volume[None])[0], LEAST).tolist()
         self.scarcity = self.ops.log(self.campaigns.scarcity) / np.log(2.0) / 6.0
         self.limit = self.ops.log(self.campaigns.cost_limit / self.pacer.start) if scenario.limit is not None else 0.0
         self.action: Any = 0.0 if self.ops is SCALARS else np.zeros((self.episodes, groups))
-        self.state: CampaignState
         self._base: Any = self.action
 
     def observe(self, state: CampaignState) -> Floats:
@@ -58,17 +63,25 @@ class Residual:
 
         (d,) in floats, (episodes, d) in arrays.
         """
-        self.state = state
+        self.tick, self.spent, self.left, self.total, self.last = state
         self._base = self.controller.observe(state)
         if self.ops is SCALARS:
-            return encode(self.features, self)
-        return encode_many(self.features, self, self.episodes, self.groups)
+            return self._encoder.one(self)
+        return self._encoder.many(self, self.episodes)
 
     def multipliers(self, action: Any) -> Any:  # noqa: ANN401 - float or array
         """Return the multipliers of an action, clipped to -1..1: a float, or (episodes, groups)."""
         self.action = self.ops.clip(action, -1.0, 1.0)
         wanted = self.ops.where(self.action <= OFF, -np.inf, self.action) if self.off else self.action
         return self._base * self.ops.exp(self.reach * wanted)
+
+
+def _rate(forecast: Forecast, start: FloatArray) -> FloatArray:
+    """Return the expected cost of a unit of worth (N, ticks + 1) before each tick, currency, at multipliers (N,)."""
+    scale = forecast.full_cost / forecast.full_value
+    cost, worth = _before(forecast.spend_at(start)), _before(forecast.value_at(start))
+    some = worth > 0
+    return np.where(some, cost / np.where(some, worth, 1.0) * scale, 1.0 / start[:, None])
 
 
 def _before(rows: Any) -> Any:  # noqa: ANN401 - arrays (N, ticks)

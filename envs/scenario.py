@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -107,6 +107,16 @@ class Scenario:
         for name in ("gain", "penalty"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"{name} must be at least 0; got {getattr(self, name)}")
+
+    @classmethod
+    def of(cls, settings: dict[str, Any]) -> Scenario:
+        """Restore a scenario from what dataclasses.asdict made of it, by way of JSON.
+
+        Raises TypeError or InputError for settings that are none.
+        """
+        plain: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()}
+        limit = plain["limit"]
+        return cls(**plain | {"rules": Rules(**plain["rules"]), "limit": None if limit is None else Limit(**limit)})
 
     @property
     def can_switch_off(self) -> bool:

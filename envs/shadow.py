@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bidpilot.envs.controller import Campaigns, Controller
-from bidpilot.envs.episode import Episode
 from bidpilot.envs.rewards import EXPECTED
+from bidpilot.envs.solo import episode_of
 
 if TYPE_CHECKING:
     from bidpilot.ctr.types import FloatArray
@@ -18,14 +18,12 @@ if TYPE_CHECKING:
     from bidpilot.envs.types import Campaign
 
 
-def controller_alone(
-    day: Day, campaign: Campaign, forecast: Forecast, scenario: Scenario, groups: int
-) -> FloatArray:
+def controller_alone(day: Day, campaign: Campaign, forecast: Forecast, scenario: Scenario, groups: int) -> FloatArray:
     """Return the expected worth (ticks,) that the zero action wins in each tick."""
     earned = np.zeros(day.ticks)
-    episode = Episode(day, campaign, groups)
+    episode = episode_of(day, campaign, groups)
     controller = Controller(Campaigns.of([campaign], groups), forecast, groups, scenario.gain, scenario.prior)
     while not episode.over:
         tick = episode.tick
-        earned[tick] = episode.bid(controller.observe(episode.glance())).table[:, EXPECTED].sum()
+        earned[tick] = episode.advance(controller.observe(episode.glance()))[EXPECTED]
     return earned

@@ -89,17 +89,6 @@ def climb(day: Day, tick: int, multipliers: FloatArray, groups: int) -> Outcome:
     return Outcome(offered(day, tick, groups), table, places=places)
 
 
-def climb_one(day: Day, tick: int, multiplier: float, left: int) -> Outcome | None:
-    """Play as climb does with one multiplier, quicker; None where the budget does not allow it."""
-    ladder = day.pooled
-    place = ladder.place(tick, min(multiplier, HIGHEST))
-    low = ladder.cells[tick]
-    row = np.empty((1, len(COLUMNS)))
-    row[0, 0] = place - low
-    np.subtract(ladder.prefix[place], ladder.prefix[low], out=row[0, 1:])
-    return Outcome(day.volume[tick], row, places=((low, place),)) if row[0, SPEND] <= left else None
-
-
 def play_bids(
     day: Day, tick: int, bids: FloatArray, left: int, rules: Rules = PLAIN, memory: Memory = FRESH
 ) -> Outcome:
@@ -182,7 +171,7 @@ def _settle(
     """Charge what the bids (micro-currency) on the wanted rows cost, in time order, as far as the budget goes."""
     rows = np.flatnonzero(wanted) + market.part.start
     floor = day.seen.soft_floor
-    soft = 0 if floor is None else whole_micros(floor[rows]).astype(np.int64)
+    soft = None if floor is None else whole_micros(floor[rows]).astype(np.int64)
     cost = pricing_rule(rules.auction)(market.price[wanted], bid, soft)
     users = day.seen.user[rows] if rules.frequency_cap and day.seen.user is not None else None
     won = accepted(cost, left, users, memory.shown, rules.frequency_cap)

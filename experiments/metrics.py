@@ -129,7 +129,7 @@ class Ideal:
     def __init__(self, day: Day, campaign: Campaign) -> None:
         """Solve the day for the budget."""
         self.best = float(best_value(day, np.array([campaign.budget]))[0])
-        multiplier = best_multiplier(day, campaign.budget, campaign.auction)
+        multiplier = best_multiplier(day, campaign.budget, campaign.rules.auction)
         self.plan = np.cumsum(best_plan(day, multiplier)) / campaign.budget
 
 

@@ -15,9 +15,10 @@ from bidpilot.agents.bundle import policy_settings, policy_tensors, restore_poli
 from bidpilot.agents.learned import Actor, Floats, LearnedPolicy
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.files import write_atomically
-from bidpilot.envs.observations import bounds
+from bidpilot.envs.features import bounds
+from bidpilot.envs.observations import features_of
 from bidpilot.envs.replay import ReplayMarket
-from bidpilot.envs.scenarios import Scenario, find_scenario, make
+from bidpilot.envs.scenarios import find_scenario, make
 from bidpilot.experiments.prepare import Arena, prepare
 from bidpilot.experiments.source import Source, load_source
 from bidpilot.experiments.streams import stream
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bidpilot.ctr.types import FloatArray
+    from bidpilot.envs.scenario import Scenario
     from bidpilot.experiments.config import Settings
     from bidpilot.experiments.run import Run
 
@@ -76,7 +78,8 @@ def scenario_of(settings: Settings, arena: Arena) -> Scenario:
     Gain and prior are those with the highest mean R / R* on the tuning days over the run's budgets.
     """
     campaigns = [campaign_for(arena.tune, share, settings.auction) for share in settings.budgets]
-    scenario = replace(find_scenario(settings.scenario), auction=settings.auction)
+    scenario = find_scenario(settings.scenario)
+    scenario = replace(scenario, rules=replace(scenario.rules, auction=settings.auction))
     paced = [replace(scenario, gain=config.gain) for config in incremental.Config.candidates()]
     corrected = [replace(scenario, gain=c.gain, prior=c.prior) for c in recalibrate.Config.candidates()]
 
@@ -90,7 +93,7 @@ def scenario_of(settings: Settings, arena: Arena) -> Scenario:
 def silent_policy(scenario: Scenario, arena: Arena) -> LearnedPolicy:
     """Return the policy whose action is always zero: the scenario's controller."""
     groups = 1 if scenario.environment == "pacing" else arena.segments
-    size = len(bounds(groups)[0])
+    size = len(bounds(features_of(scenario), groups)[0])
     weights, biases = np.zeros((groups, size), np.float32), np.zeros(groups, np.float32)
     actor = Actor(np.zeros(size), np.ones(size), (weights,), (biases,))
     return LearnedPolicy(actor, scenario, arena.past.forecast)

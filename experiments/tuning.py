@@ -10,7 +10,7 @@ from tqdm import tqdm
 from bidpilot.agents.rollout import run_episode
 from bidpilot.ctr.types import MICROS
 from bidpilot.envs.hindsight import best_value
-from bidpilot.envs.types import COLUMNS, Campaign
+from bidpilot.envs.types import COLUMNS, Campaign, Rules
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,7 @@ TRIALS = np.random.SeedSequence(0, spawn_key=(103,))
 def campaign_for(days: Sequence[Day], share: float, auction: str) -> Campaign:
     """Return the campaign whose budget is a share of the days' mean full cost."""
     full_cost = float(np.mean([day.full_cost for day in days])) / MICROS
-    return Campaign(share * full_cost, days[0].ticks, full_cost, auction)
+    return Campaign(share * full_cost, days[0].ticks, full_cost, Rules(auction))
 
 
 def scores(policy: BiddingPolicy, days: Sequence[Day], campaign: Campaign) -> FloatArray:

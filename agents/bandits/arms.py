@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bidpilot.agents.base import MultiplierPolicy
-from bidpilot.envs.controller import Pacer
+from bidpilot.envs.controller import Campaigns, Pacer
 from bidpilot.envs.episode import Episode
-from bidpilot.envs.types import Campaign
+from bidpilot.envs.types import Campaign, Rules
 
 if TYPE_CHECKING:
     from bidpilot.agents.base import Past
@@ -64,7 +64,7 @@ class LadderBandit(MultiplierPolicy):
 
     def reset(self, campaign: Campaign, rng: np.random.Generator) -> None:
         """Start from the posterior after the warm-up."""
-        kind = (campaign.scarcity, campaign.auction)
+        kind = (campaign.scarcity, campaign.rules.auction)
         if kind not in self._warm:
             self._warm[kind] = self._warm_up(*kind)
         self.statistics = deepcopy(self._warm[kind])
@@ -74,7 +74,7 @@ class LadderBandit(MultiplierPolicy):
         """Learn from the last tick, pull an arm, and return its multiplier (1,); no offers teach nothing."""
         if self._arm is not None and state.last.offered.any():
             self.statistics.add(self._arm, self.reward(state))
-        base = self._pacer.observe(state)
+        base = self._pacer.observe(state.lifted())
         self._arm = self.choose(self._rng)
         return np.array([base * FACTORS[self._arm]])
 
@@ -87,7 +87,7 @@ class LadderBandit(MultiplierPolicy):
 
     def _start(self, campaign: Campaign, rng: np.random.Generator) -> None:
         self._rng, self._arm = rng, None
-        self._pacer = Pacer(campaign, self.forecast)
+        self._pacer = Pacer(Campaigns.of([campaign]), self.forecast)
         start = self._pacer.start
         value = self.forecast.value_at(start) * self.forecast.full_value
         spend = self.forecast.spend_at(start) * self.forecast.full_cost
@@ -108,7 +108,7 @@ class LadderBandit(MultiplierPolicy):
         rng = np.random.default_rng(WARM_UP)
         for day in self._days:
             full_cost = self.forecast.full_cost
-            episode = Episode(day, Campaign(scarcity * full_cost, day.ticks, full_cost, auction))
+            episode = Episode(day, Campaign(scarcity * full_cost, day.ticks, full_cost, Rules(auction)))
             self._start(episode.campaign, rng)
             while not episode.over:
                 episode.bid_multipliers(self.multipliers(episode.state()))

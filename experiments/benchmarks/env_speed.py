@@ -17,6 +17,7 @@ from rich.table import Table
 import bidpilot.envs  # noqa: F401 - registers the ids
 from bidpilot.envs.scenarios import SCENARIOS, default_market
 from bidpilot.envs.simulator import play, scan
+from bidpilot.envs.types import Rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +56,7 @@ def _ladder(day: Day, multipliers: FloatArray, tick: int) -> None:
 def _scan(day: Day, multipliers: FloatArray, tick: int) -> None:
     segment = day.seen.segment[day.starts[tick] : day.starts[tick + 1]]
     spread = multipliers[segment] if len(multipliers) > 1 else np.full(len(segment), multipliers[0])
-    scan(day, tick, spread, ENOUGH, "second_price", len(multipliers))
+    scan(day, tick, spread, ENOUGH, Rules(), len(multipliers))
 
 
 def _per_call(call: Callable[[int], object], day: Day) -> float:
