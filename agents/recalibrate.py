@@ -49,10 +49,8 @@ class Recalibrate(MultiplierPolicy):
 
     def reset(self, campaign: Campaign, rng: np.random.Generator) -> None:  # noqa: ARG002 - no randomness here
         """Start a new controller."""
-        config = self.config
-        self._controller = Controller(
-            Campaigns.of([campaign], self.groups), self.forecast, self.groups, config.gain, config.prior
-        )
+        config, campaigns = self.config, Campaigns.of([campaign], self.groups)
+        self._controller = Controller(campaigns, self.forecast, self.groups, config.gain, config.prior)
 
     def multipliers(self, state: CampaignState) -> FloatArray:
         """Return the multipliers (segments,)."""

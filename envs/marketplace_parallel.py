@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from gymnasium.utils import seeding
 
 from bidpilot.ctr.errors import InputError
@@ -13,7 +12,7 @@ from bidpilot.envs.marketplace import Action, Arena, action_space, observation_s
 from bidpilot.envs.marketplace_traffic import MarketplaceConfig
 
 try:
-    from pettingzoo import ParallelEnv
+    from pettingzoo import ParallelEnv  # type: ignore[import-untyped]
 except ImportError as error:
     raise InputError(
         f"playing several seats needs the package {error.name!r}: pip install 'bidpilot[pettingzoo]'"
@@ -23,11 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import gymnasium as gym
+    import numpy as np
 
 Table = dict[str, dict[str, Any]]
 
 
-class MarketplaceParallel(ParallelEnv[str, Floats, Any]):
+class MarketplaceParallel(ParallelEnv[str, Floats, Any]):  # type: ignore[misc]  # pettingzoo has no types
     """The marketplace with a learner in each of several seats, named seat_0, seat_1 ...
 
     All agents act in every tick and end together at the horizon: terminated, never truncated. Seats without a learner
@@ -73,7 +73,7 @@ class MarketplaceParallel(ParallelEnv[str, Floats, Any]):
             self._rng, _ = seeding.np_random(seed)
         self.arena = Arena(self.config, self._rng)
         self.agents = list(self.possible_agents)
-        return self._seen(self.arena), {agent: self._info(self.arena, agent, {}) for agent in self.agents}
+        return self._seen(self.arena), {agent: self.arena.info(self.seats[agent], {}) for agent in self.agents}
 
     def step(
         self, actions: Mapping[str, Action]
@@ -92,17 +92,14 @@ class MarketplaceParallel(ParallelEnv[str, Floats, Any]):
         arena.play(arena.multipliers(residuals))
         acted = self.agents
         terms = {agent: arena.terms(self.seats[agent]) for agent in acted}
-        seen, info = self._seen(arena), {agent: self._info(arena, agent, terms[agent]) for agent in acted}
+        rewards = {agent: sum(terms[agent].values()) for agent in acted}
+        info = {agent: arena.info(self.seats[agent], terms[agent]) for agent in acted}
+        seen = self._seen(arena)
         if arena.over:
             self.agents = []
-        rewards = {agent: sum(terms[agent].values()) for agent in acted}
         return seen, rewards, dict.fromkeys(acted, arena.over), dict.fromkeys(acted, False), info
 
     def _seen(self, arena: Arena) -> dict[str, Floats]:
         """Return the agents' observations."""
         rows = arena.observations()
         return {agent: rows[self.seats[agent]] for agent in self.agents}
-
-    def _info(self, arena: Arena, agent: str, terms: dict[str, float]) -> dict[str, Any]:
-        """Return an agent's info."""
-        return arena.info(self.seats[agent], terms)

@@ -87,7 +87,7 @@ class Arrays:
     @staticmethod
     def where(condition: BoolArray, x: Amount, y: Amount) -> FloatArray:
         """Return x where the condition holds, else y."""
-        return np.where(condition, x, y)
+        return np.asarray(np.where(condition, x, y))
 
     @staticmethod
     def over_groups(x: FloatArray) -> FloatArray:

@@ -38,8 +38,8 @@ class Residual:
 
     campaigns: one per episode. groups: number of multipliers. scenario: its controller's settings and reach; the
     action 1 multiplies the controller's bid by exp(reach). Attributes are what observations are made of: action, the
-    previous one; rate [tick], what a unit of predicted worth was expected to cost so far at the starting multiplier; and
-    what has arrived: tick, spent, left, total, last.
+    previous one; rate [tick], what a unit of predicted worth was expected to cost so far at the starting multiplier;
+    and what has arrived: tick, spent, left, total, last.
     """
 
     def __init__(self, campaigns: Sequence[Campaign], forecast: Forecast, groups: int, scenario: Scenario) -> None:

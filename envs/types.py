@@ -19,14 +19,14 @@ class Outcome(NamedTuple):
     """What a tick brought: offered (G,) and a table (G, len(COLUMNS)), G = 1 or one row per segment.
 
     All entries are whole numbers or lie on the exact grid, so float64 holds them without rounding. rows: (w,) the
-    opportunities won, in time order, where the tick was scanned; places: (G, 2), array or tuples, first and last + 1 place of the
+    opportunities won, in time order, where the tick was scanned; places: (G, 2) first and last + 1 place of the
     ladder, where it answered.
     """
 
     offered: IntArray
     table: FloatArray
     rows: IntArray | None = None
-    places: Any = None
+    places: IntArray | None = None
 
     @property
     def spend(self) -> int:
@@ -105,8 +105,8 @@ class Rules:
     """What the exchange and the other bidders do.
 
     auction: name of the pricing rule. bid_tick: currency, bids are rounded down to whole multiples of it (0: to
-    micro-currency). bid_cap: currency, no bid is higher (0: no cap). frequency_cap: most impressions per user and episode
-    (0: no cap). censored: prices are seen only where won; else the exchange reports the price of every auction.
+    micro-currency). bid_cap: currency, no bid is higher (0: no cap). frequency_cap: most impressions per user and
+    episode (0: no cap). censored: prices are seen only where won; else the exchange reports the price of every auction.
     reaction: rivals' prices are multiplied by exp(reaction x our recent win rate), so those who win much meet dearer
     auctions. Raises InputError for an unknown auction or a figure below 0.
     """

@@ -59,11 +59,13 @@ def full_reserve(bids: IntArray, reserve: int) -> IntArray:
 # --- who wins -----------------------------------------------------------------------------------------------------
 
 
-@given(bids=bid_tables(), depth=st.integers(1, 5))
-def test_ranking_equals_sorting_to_the_bit(bids: IntArray, depth: int) -> None:
-    for fast, plain in zip(ranked(bids, depth), ranked_plainly(bids, depth), strict=True):
-        assert fast.dtype == plain.dtype
-        assert np.array_equal(fast, plain)
+@given(bids=bid_tables(), depth=st.integers(1, 5), few=st.sampled_from([0, 500]))
+def test_ranking_equals_sorting_to_the_bit(bids: IntArray, depth: int, few: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bidpilot.envs.clearing.FEW", few)
+        for fast, plain in zip(ranked(bids, depth), ranked_plainly(bids, depth), strict=True):
+            assert fast.dtype == plain.dtype
+            assert np.array_equal(fast, plain)
 
 
 def test_ranking_equals_sorting_on_a_large_market(monkeypatch: pytest.MonkeyPatch) -> None:
