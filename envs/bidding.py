@@ -13,7 +13,7 @@ from bidpilot.envs.draws import Draws, draw
 from bidpilot.envs.features import Floats, bounds
 from bidpilot.envs.observations import features_of
 from bidpilot.envs.residual import Residual
-from bidpilot.envs.rewards import EXPECTED, REVENUE, SPEND, Tick, reward_term
+from bidpilot.envs.rewards import EXPECTED, LEAST, REVENUE, SPEND, Tick, reward_term
 from bidpilot.envs.shadow import controller_alone
 from bidpilot.envs.solo import episode_of
 from bidpilot.envs.types import COLUMNS
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from bidpilot.envs.market import Market
     from bidpilot.envs.scenario import Scenario
     from bidpilot.envs.types import Campaign
-
-LEAST = 1e-9
-"""Currency: what a reward's scale is at least, where nothing could have been won."""
 
 
 class BiddingEnv(gym.Env[Floats, Any]):
@@ -94,8 +91,8 @@ class BiddingEnv(gym.Env[Floats, Any]):
         self.episode = episode_of(day, campaign, self.groups)
         self._scale = max(self._drawn["scale"], LEAST)
         used = any(name == "reward/controller" for name, _ in self._terms)
-        groups = 1 if self.scenario.prior is None else self.groups
-        alone = controller_alone(day, campaign, self.forecast, self.scenario, groups) if used else np.zeros(day.ticks)
+        parts = (day, campaign, self.forecast, self.scenario, self.groups)
+        alone = controller_alone(*parts) if used else np.zeros(day.ticks)
         self._controller: list[float] = alone.tolist()
         self._sums = [0.0, 0.0, 0.0]
         self._excess = (0.0, 0.0)

@@ -39,10 +39,10 @@ class Campaigns(NamedTuple):
     ops: Ops
 
     @classmethod
-    def of(cls, campaigns: Sequence[Campaign], groups: int = 1) -> Campaigns:
-        """Gather campaigns of one horizon; a single one with one bid group stays in floats."""
+    def of(cls, campaigns: Sequence[Campaign], groups: int = 1, *, floats: bool = True) -> Campaigns:
+        """Gather campaigns of one horizon; a single one with one bid group stays in floats, unless asked otherwise."""
         first = campaigns[0]
-        if len(campaigns) == 1 and groups == 1:
+        if floats and len(campaigns) == 1 and groups == 1:
             return cls(first.budget, first.full_cost, first.scarcity, first.cost_limit, first.horizon, SCALARS)
         names = ("budget", "full_cost", "scarcity", "cost_limit")
         budget, cost, scarcity, limit = (np.array([[getattr(each, name)] for each in campaigns]) for name in names)

@@ -8,12 +8,16 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.types import EXACT, MICROS, UNWINNABLE, BoolArray, FloatArray, IntArray
+
+Codes: TypeAlias = npt.NDArray[np.integer[Any]]
+"""Small whole numbers, in any integer type: a day holds millions of them."""
 
 if TYPE_CHECKING:
     from bidpilot.envs.ladder import Ladder
@@ -32,9 +36,9 @@ class Opportunities:
     pcvr: FloatArray
     value: FloatArray
     reserve: FloatArray
-    segment: IntArray
-    tick: IntArray
-    user: IntArray | None = None
+    segment: Codes
+    tick: Codes
+    user: Codes | None = None
     soft_floor: FloatArray | None = None
 
     def rows(self, part: slice | IntArray) -> Opportunities:
@@ -57,7 +61,7 @@ class Hidden:
     conversion: BoolArray
     revenue: IntArray
     expected: FloatArray
-    delay: IntArray | None = None
+    delay: Codes | None = None
 
     def rows(self, part: slice | IntArray) -> Hidden:
         """Return what is hidden of some rows."""

@@ -42,9 +42,18 @@ class Residual:
     and what has arrived: tick, spent, left, total, last.
     """
 
-    def __init__(self, campaigns: Sequence[Campaign], forecast: Forecast, groups: int, scenario: Scenario) -> None:
-        """Start an episode."""
-        self.campaigns, self.forecast, self.groups = Campaigns.of(campaigns, groups), forecast, groups
+    def __init__(
+        self,
+        campaigns: Sequence[Campaign],
+        forecast: Forecast,
+        groups: int,
+        scenario: Scenario,
+        *,
+        floats: bool = True,
+    ) -> None:
+        """Start the episodes. floats: play a single one with one group in floats, see envs/ops."""
+        self.campaigns = Campaigns.of(campaigns, groups, floats=floats)
+        self.forecast, self.groups = forecast, groups
         self.ops, self.reach, self.off = self.campaigns.ops, scenario.reach, scenario.can_switch_off
         self.episodes, self._encoder = len(campaigns), Encoder(features_of(scenario), groups)
         self.controller = Controller(self.campaigns, forecast, groups, scenario.gain, scenario.prior)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 EXPECTED, REVENUE, SPEND = (COLUMNS.index(name) for name in ("expected", "revenue", "spend"))
+LEAST = 1e-9
+"""Currency: what a reward's scale is at least, where nothing could have been won."""
 
 
 class Tick(NamedTuple):

@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 Row = list[float]
 
 
-def fits(day: Day, campaign: Campaign, groups: int) -> bool:
-    """Tell whether the episode may be played in floats: one multiplier, an index that is exact, nothing late."""
+def stored(day: Day, campaign: Campaign) -> bool:
+    """Tell whether a day is there to be replayed through its index, under rules it plays exactly, nothing late."""
     rules = campaign.rules
-    plain = rules.plain and rules.censored and day.belief is None and day.hidden.delay is None
-    return groups == 1 and plain and not day.once
+    return rules.plain and rules.censored and day.hidden.delay is None and not day.once
 
 
 def episode_of(day: Day, campaign: Campaign, groups: int) -> Episode | Solo:
     """Open an episode in the quickest form that plays it exactly."""
-    return Solo(day, campaign) if fits(day, campaign, groups) else Episode(day, campaign, groups)
+    quick = groups == 1 and day.belief is None and stored(day, campaign)
+    return Solo(day, campaign) if quick else Episode(day, campaign, groups)
 
 
 class Solo:

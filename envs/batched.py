@@ -1,0 +1,114 @@
+"""N environments in one: a NumPy call steps them all, with the numbers that N single ones give, seed for seed.
+
+All episodes of a scenario are equally long, so all begin and end together. The two forms in which learners want it
+are envs/vector (Gymnasium) and agents/sb3_vector (Stable-Baselines3).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from gymnasium.utils import seeding
+
+from bidpilot.ctr.errors import InputError
+from bidpilot.ctr.types import MICROS
+from bidpilot.envs.actions import hands
+from bidpilot.envs.draws import Draws, draw
+from bidpilot.envs.fleet import fleet_of
+from bidpilot.envs.residual import Residual
+from bidpilot.envs.rewards import EXPECTED, LEAST, REVENUE, SPEND, Tick, reward_term
+from bidpilot.envs.shadow import controllers_alone
+from bidpilot.envs.types import COLUMNS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bidpilot.ctr.types import FloatArray
+    from bidpilot.envs.bank import Bank
+    from bidpilot.envs.bidding import BiddingEnv
+    from bidpilot.envs.features import Floats
+
+Amounts = dict[str, "FloatArray"]
+
+
+class Batched:
+    """N copies of an environment. like: the one they are copies of. Raises InputError for a count below 1."""
+
+    def __init__(self, like: BiddingEnv, count: int) -> None:
+        """Set up; no traffic is drawn yet."""
+        if count < 1:
+            raise InputError(f"a batch needs at least 1 environment; got {count}")
+        self.count, self.groups = count, like.groups
+        self.market, self.forecast, self.scenario = like.market, like.forecast, like.scenario
+        self.hands = hands(self.scenario.action, self.groups, self.scenario.levels)
+        self._terms = tuple((f"reward/{name}", reward_term(name)) for name in self.scenario.reward)
+        self._streams: list[tuple[np.random.Generator, ...]] = []
+        self._bank: Bank | None = None
+
+    def seed(self, seeds: Sequence[int | None]) -> None:
+        """Start the streams of every environment anew where its seed is given."""
+        fresh = not self._streams
+        old = self._streams or [()] * self.count
+        self._streams = [
+            tuple(seeding.np_random(seed)[0].spawn(Draws.STREAMS)) if fresh or seed is not None else streams
+            for seed, streams in zip(seeds, old, strict=True)
+        ]
+
+    def reset(self, options: dict[str, Any] | None = None) -> tuple[Floats, Amounts]:
+        """Draw all episodes; return observations (N, d) and what was drawn, by name, each (N,)."""
+        if not self._streams:
+            self.seed([None] * self.count)
+        parts = (self.market, self.forecast, self.scenario)
+        episodes = [draw(*parts, streams, options or {}) for streams in self._streams]
+        days, campaigns, found = zip(*episodes, strict=True)
+        self.drawn = {name: np.array([each.get(name, np.nan) for each in found]) for name in found[0]}
+        self._scale = np.maximum(self.drawn["scale"], LEAST)
+        self.fleet = fleet_of(days, campaigns, self.groups, self._bank)
+        self._bank = self.fleet.bank
+        used = any(name == "reward/controller" for name, _ in self._terms)
+        shape = (self.fleet.ticks, self.count)
+        self._controller = (
+            controllers_alone(days, campaigns, self.forecast, self.scenario, self.groups, self._bank)
+            if used
+            else np.zeros(shape)
+        )
+        self._limit = np.array([campaign.cost_limit for campaign in campaigns])
+        self._sums = np.zeros((3, self.count))
+        self._excess = np.zeros((2, self.count))
+        self._residual = Residual(campaigns, self.forecast, self.groups, self.scenario, floats=False)
+        return self._residual.observe(self.fleet.glance()), self.drawn
+
+    def step(self, actions: Any) -> tuple[Floats, FloatArray, Amounts]:  # noqa: ANN401 - as the space has it
+        """Bid for one tick in all; return observations (N, d), rewards (N,) and the terms and counts, each (N,)."""
+        tick = self.fleet.tick
+        chosen = self.hands.many(actions)
+        if len(chosen) != self.count:
+            raise InputError(f"expected actions of {self.count} environments, got {len(chosen)}")
+        row = self.fleet.advance(self._residual.multipliers(chosen))
+        rewards, info = self._reward(tick, row)
+        return self._residual.observe(self.fleet.glance()), rewards, info
+
+    @property
+    def over(self) -> bool:
+        """Tell whether the horizon is reached."""
+        return self.fleet.tick >= self.fleet.ticks
+
+    def _reward(self, tick: int, row: FloatArray) -> tuple[FloatArray, Amounts]:
+        """Return the tick's rewards (N,), and their terms with the tick's counts."""
+        columns = np.ascontiguousarray(row.T)
+        expected, realised = columns[EXPECTED], columns[REVENUE] / MICROS
+        nothing = (0.0, 0.0)
+        limited = self.scenario.limit is not None
+        grown = self._grown(expected, realised, columns[SPEND] / MICROS) if limited else nothing
+        view = Tick(expected, realised, *grown, self._controller[tick], self._scale)
+        info = {name: np.zeros(self.count) + term(view) for name, term in self._terms}
+        return sum(info.values(), np.zeros(self.count)), info | dict(zip(COLUMNS, columns, strict=True))
+
+    def _grown(self, expected: FloatArray, realised: FloatArray, spend: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return by how much the spend above the cost limits has grown in this tick, priced in worth, both ways."""
+        self._sums = self._sums + np.stack((expected, realised, spend))
+        before = self._excess
+        self._excess = np.maximum(0.0, self._sums[2] / self._limit - self._sums[:2]) * self.scenario.penalty
+        first, second = self._excess - before
+        return first, second

@@ -1,0 +1,141 @@
+"""N episodes in lockstep, each on a day and with a budget of its own: the books of the batched environments.
+
+Two forms with the same interface and the same numbers: Fleet plays stored days through a Bank, Squad plays anything
+else one Episode after the other.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bidpilot.ctr.types import MICROS, FloatArray, IntArray, whole_micros
+from bidpilot.envs.bank import Bank
+from bidpilot.envs.episode import Episode, check
+from bidpilot.envs.simulator import HIGHEST, JUDGED, SPEND, scan, spread
+from bidpilot.envs.solo import stored
+from bidpilot.envs.types import COLUMNS, Campaign, CampaignState, Feedback
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bidpilot.envs.day import Day
+    from bidpilot.envs.ladder import Ladder
+
+
+def fleet_of(days: Sequence[Day], campaigns: Sequence[Campaign], groups: int, bank: Bank | None) -> Fleet | Squad:
+    """Open N episodes in the quickest form that plays them exactly. bank: the last fleet's, used again if it fits."""
+    if all(stored(day, campaign) for day, campaign in zip(days, campaigns, strict=True)):
+        return Fleet(days, campaigns, groups, bank)
+    return Squad(days, campaigns, groups)
+
+
+class Fleet:
+    """Episodes on stored days under plain rules; one NumPy pass a tick."""
+
+    def __init__(
+        self, days: Sequence[Day], campaigns: Sequence[Campaign], groups: int, bank: Bank | None = None
+    ) -> None:
+        """Open the books."""
+        for day, campaign in zip(days, campaigns, strict=True):
+            check(day, campaign, groups)
+        self.days, self.campaigns, self.groups = days, campaigns, groups
+        self.tick, self.ticks = 0, days[0].ticks
+        self._belief = _beliefs(days)
+        ladders = _ladders(days, pooled=groups == 1 and self._belief is None)
+        self.bank = bank if bank is not None and bank.covers(ladders) else Bank(ladders)
+        self._slots = self.bank.slots(ladders)
+        self.left: IntArray = whole_micros([campaign.budget for campaign in campaigns]).astype(np.int64)
+        self._budget = self.left.copy()
+        self._volume = _volumes(days, groups)
+        self._offered: FloatArray = np.zeros((len(days), groups))
+        self._last: FloatArray = np.zeros((len(days), groups, len(COLUMNS)))
+        self._total: FloatArray = np.zeros_like(self._last)
+
+    def advance(self, multipliers: FloatArray) -> FloatArray:
+        """Play the tick with multipliers (N, groups); return what it brought over all groups, (N, len(COLUMNS))."""
+        at = multipliers if self._belief is None else multipliers * self._belief
+        table = self.bank.outcome(self._slots, self.tick, np.minimum(at, HIGHEST))
+        if self._belief is not None:
+            table[..., JUDGED] *= self._belief[..., None]
+        if table.shape[1] > self.groups:
+            table = table.sum(axis=1, keepdims=True)
+        for late in np.flatnonzero(table[..., SPEND].sum(axis=1) > self.left):
+            table[late] = self._scanned(int(late), multipliers[late])
+        return self._book(table)
+
+    def glance(self) -> CampaignState:
+        """Return what the bidders know now, in arrays (N, 1) and (N, groups)."""
+        last = self._volume[self.tick - 1] if self.tick else np.zeros_like(self._offered)
+        spent, left = (self._budget - self.left) / MICROS, self.left / MICROS
+        total, now = _told(self._offered, self._total), _told(last, self._last)
+        return CampaignState(self.tick, spent[:, None], left[:, None], total, now)
+
+    def _scanned(self, number: int, multipliers: FloatArray) -> FloatArray:
+        """Return the table (groups, C) of one episode whose budget does not allow all it would win."""
+        day, rules = self.days[number], self.campaigns[number].rules
+        at = spread(day, self.tick, multipliers)
+        return scan(day, self.tick, at, int(self.left[number]), rules, self.groups).table
+
+    def _book(self, table: FloatArray) -> FloatArray:
+        """Write the tables (N, groups, C) into the books and go on to the next tick."""
+        self._last = table
+        self._total += table
+        self._offered += self._volume[self.tick]
+        row = table[:, 0] if self.groups == 1 else table.sum(axis=1)
+        self.left = self.left - row[:, SPEND].astype(np.int64)
+        self.tick += 1
+        return row
+
+
+class Squad:
+    """Episodes of any kind, one after the other: the plain reference of Fleet."""
+
+    bank = None
+
+    def __init__(self, days: Sequence[Day], campaigns: Sequence[Campaign], groups: int) -> None:
+        """Open the books."""
+        self.episodes = [Episode(day, campaign, groups) for day, campaign in zip(days, campaigns, strict=True)]
+        self.tick, self.ticks, self.groups = 0, days[0].ticks, groups
+
+    def advance(self, multipliers: FloatArray) -> FloatArray:
+        """Play the tick with multipliers (N, groups); return what it brought over all groups, (N, len(COLUMNS))."""
+        self.tick += 1
+        return np.array([episode.advance(row) for episode, row in zip(self.episodes, multipliers, strict=True)])
+
+    def glance(self) -> CampaignState:
+        """Return what the bidders know now, in arrays (N, 1) and (N, groups)."""
+        states = [episode.state() for episode in self.episodes]
+        spent, left = (np.array([[getattr(state, name)] for state in states]) for name in ("spent", "left"))
+        total, last = (_stacked([getattr(state, name) for state in states]) for name in ("total", "last"))
+        return CampaignState(self.tick, spent, left, total, last)
+
+
+def _stacked(told: Sequence[Feedback]) -> Feedback:
+    """Return feedbacks of (groups,) as one of (N, groups)."""
+    return Feedback(*(np.array([np.ravel(amount) for amount in column]) for column in zip(*told, strict=True)))
+
+
+def _ladders(days: Sequence[Day], *, pooled: bool) -> list[Ladder]:
+    return [day.pooled if pooled else day.by_segment for day in days]
+
+
+def _beliefs(days: Sequence[Day]) -> FloatArray | None:
+    """Return the bidders' factors (N, segments); None where nobody misjudges."""
+    if all(day.belief is None for day in days):
+        return None
+    return np.array([np.ones(day.segments) if day.belief is None else day.belief for day in days])
+
+
+def _volumes(days: Sequence[Day], groups: int) -> FloatArray:
+    """Return the opportunities (ticks, N, groups)."""
+    counts = [day.volume if groups == 1 else day.offered for day in days]
+    return np.stack(counts, axis=1).astype(np.float64)
+
+
+def _told(offered: FloatArray, table: FloatArray) -> Feedback:
+    """Return what the tables (N, groups, C) tell the bidders, under sealed second prices."""
+    wins, spend, clicks, conversions, revenue, likely, predicted, _ = np.ascontiguousarray(np.moveaxis(table, -1, 0))
+    paid = spend / MICROS
+    return Feedback(offered, wins, paid, clicks, conversions, revenue / MICROS, likely, predicted, paid, wins)
