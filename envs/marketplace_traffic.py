@@ -16,10 +16,12 @@ import numpy.typing as npt
 
 from bidpilot.ctr.errors import InputError, unknown
 from bidpilot.ctr.types import EXACT, MICROS, UNWINNABLE, FloatArray, IntArray, to_micros
-from bidpilot.envs.clearing import FEW, check_factors, gsp
+from bidpilot.envs.clearing import FEW, UNSOLD, check_factors, gsp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from bidpilot.ctr.types import BoolArray
 
 LEVELS = 256
 NORMAL = np.array([NormalDist().inv_cdf((level + 0.5) / LEVELS) for level in range(LEVELS)])
@@ -51,8 +53,8 @@ QUALITY_SPREAD, QUALITY_CAP = 0.5, 8.0
 SWING = 0.6
 """How far the busiest tick is above an even share of the day, and the quietest below it."""
 
-SAMPLE = 512
-"""Opportunities by which budgets are scaled."""
+SAMPLE, ROUNDS, BALANCED = 500, 10, (0.02, 5.0)
+"""Opportunities by which budgets are scaled; rounds to find multipliers that spend them, and where those may lie."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ class MarketplaceConfig:
     budgets: range of a buyer's budget, drawn log-uniformly, as a share of what one buyer would spend on average if all
     bid their value. reserve: currency per delivery. click_rate: mean, per delivery. conversion_rate: per click.
     worth: currency per conversion, median over buyers. worth_spread, affinity, noise, aggression: log-sd over buyers;
-    over buyers and segments; over buyers and opportunities; of the multipliers that buyers start with.
+    over buyers and segments; over buyers and opportunities; of the buyers' first multipliers around balanced ones.
     limits: range of the spend per value that limited buyers accept. policies: weights of POLICIES among the seats.
     gain: of the pacing controllers. seat: the learner's; None: drawn at reset. action: "residual" or "ladder".
     reach: the action 1 multiplies the controller's bid by exp(reach). levels: rungs of the ladder, an odd number.
@@ -206,17 +208,23 @@ def draw_traffic(
 
 
 def draw_buyers(config: MarketplaceConfig, rng: np.random.Generator) -> Buyers:
-    """Draw the buyers of an episode; budgets are scaled by what a sample of traffic costs if all bid their value."""
+    """Draw the buyers of an episode.
+
+    A sample of traffic scales the budgets, by what it costs if all bid their value, and gives the first multipliers:
+    those that spend the budgets, but for the aggression.
+    """
     count = config.buyers
     affinity = rng.normal(0.0, config.affinity, (count, config.segments))
     logs = affinity[:, :, None] + config.noise * NORMAL - (config.affinity**2 + config.noise**2) / 2.0
     rate = np.minimum(np.exp(logs).reshape(count, -1), 1.0 / _best_quality(config))
     worth = config.worth * np.exp(rng.normal(0.0, config.worth_spread, count)) * config.conversion_rate
     scarcity, limit = _log_range(config.budgets, rng.random(count)), _log_range(config.limits, rng.random(count))
-    start = np.exp(rng.normal(0.0, config.aggression, count))
     policy = rng.choice(len(POLICIES), size=count, p=np.asarray(config.policies) / sum(config.policies))
-    fair = _revenue(config, rate * (worth * MICROS)[:, None], rng) * config.opportunities / count
+    value, sample = rate * (worth * MICROS)[:, None], draw_traffic(config, SAMPLE, rng, rng)
+    fair = float(_spend(config, value, sample, np.ones(count)).mean()) * config.opportunities
     budget = np.clip(np.rint(fair * scarcity), 1.0, EXACT).astype(np.int64)
+    balanced = _balance(config, value, sample, budget, policy == POLICIES.index("truthful"))
+    start = balanced * np.exp(rng.normal(0.0, config.aggression, count))
     return Buyers(rate, worth, budget, scarcity, start, limit, policy)
 
 
@@ -248,11 +256,28 @@ def _few_offers(value: FloatArray, traffic: Traffic, multipliers: FloatArray, li
     return np.minimum(amounts, limit[:, None]).astype(np.int64)
 
 
-def _revenue(config: MarketplaceConfig, value: FloatArray, rng: np.random.Generator) -> float:
-    """Return the micro-currency that a sample's opportunity is expected to cost if all bid their value."""
-    traffic, everything = draw_traffic(config, SAMPLE, rng, rng), np.full(config.buyers, UNWINNABLE)
-    sale = gsp(offers(value, traffic, np.ones(config.buyers), everything), config.chances, config.least)
-    return float(config.chances @ sale.price.sum(axis=1)) / SAMPLE
+def _spend(config: MarketplaceConfig, value: FloatArray, sample: Traffic, multipliers: FloatArray) -> FloatArray:
+    """Return the micro-currency (B,) that each buyer is expected to spend per opportunity, budgets aside."""
+    bids = offers(value, sample, multipliers, np.full(config.buyers, UNWINNABLE))
+    sale = gsp(bids, config.chances, config.least)
+    owed, sold = config.chances[:, None] * sale.price, sale.winner != UNSOLD
+    return np.bincount(sale.winner[sold], owed[sold], minlength=config.buyers) / len(sample)
+
+
+def _balance(
+    config: MarketplaceConfig, value: FloatArray, sample: Traffic, budget: IntArray, truthful: BoolArray
+) -> FloatArray:
+    """Return multipliers (B,) with which all would spend about their budgets, as past days would show them.
+
+    Each round moves every multiplier half of the way, in logs, to where its own spend would fit if spend were in
+    proportion and the others stood still; the truthful go on bidding their value.
+    """
+    balanced, wanted = np.ones(config.buyers), budget / max(config.opportunities, 1.0)
+    for _ in range(ROUNDS):
+        multipliers = np.where(truthful, 1.0, balanced)
+        ratio = wanted / np.maximum(_spend(config, value, sample, multipliers), 1e-9)
+        balanced = np.clip(multipliers * np.sqrt(np.clip(ratio, 0.25, 4.0)), *BALANCED)
+    return balanced
 
 
 def _best_quality(config: MarketplaceConfig) -> float:

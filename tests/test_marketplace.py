@@ -297,6 +297,17 @@ def test_the_controller_spends_its_budget_by_the_plan() -> None:
     assert min(spent) > 0.97
 
 
+def test_the_first_multipliers_spend_about_the_budget() -> None:
+    config = MarketplaceConfig(policies=(1.0, 0.0, 0.0, 0.0), aggression=0.0, volume_noise=0.0, opportunities=20_000.0)
+    for seed in range(3):
+        episode = arena(seed, config)
+        for _ in range(32):  # not to the end: what runs out cannot overspend
+            episode.play(episode.multipliers({}))
+        pace = episode.total.spend / episode.seats.budget / config.profile[:32].sum()
+        assert float(np.median(pace)) == pytest.approx(1.0, abs=0.15)
+        assert float(np.median(abs(np.log(pace)))) < 0.5
+
+
 def test_buyers_with_a_limit_keep_it_better_than_those_without() -> None:
     def excess(policy: str) -> float:
         weights = tuple(float(name == policy) for name in POLICIES)

@@ -56,8 +56,8 @@ def test_one_agent_plays_the_single_environment() -> None:
 
 
 def test_all_agents_on_the_controller_are_a_market_of_pacing_policies() -> None:
-    several = MarketplaceParallel(CONFIG)
-    single = Marketplace(replace(CONFIG, policies=(0.0, 0.0, 1.0, 0.0), seat=0))
+    config = replace(CONFIG, policies=(0.0, 0.0, 1.0, 0.0), seat=0)
+    several, single = MarketplaceParallel(config), Marketplace(config)
     several.reset(seed=5)
     single.reset(seed=5)
     while several.agents:
