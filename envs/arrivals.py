@@ -29,7 +29,7 @@ class Arrivals:
 
     def told(self, tick: int, outcome: Outcome) -> FloatArray:
         """Take in a tick's outcome; return its table as it is told at the end of the tick: only what has arrived."""
-        rows = converted(self._day, outcome, self._groups)
+        rows = converted(self._day, tick, outcome, self._groups)
         hidden, segment = self._day.hidden, self._day.seen.segment[rows]
         delay = hidden.delay
         arrival = tick + (np.zeros(len(rows), np.int64) if delay is None else delay[rows].astype(np.int64))
@@ -42,10 +42,10 @@ class Arrivals:
         return table
 
 
-def converted(day: Day, outcome: Outcome, groups: int) -> IntArray:
+def converted(day: Day, tick: int, outcome: Outcome, groups: int) -> IntArray:
     """Return the rows (m,) won in a tick that convert, whichever way it was played."""
-    if outcome.places is not None:
+    if outcome.wins is not None:
         ladder = day.pooled if groups == 1 and day.belief is None else day.by_segment
-        return ladder.conversions(outcome.places)
+        return ladder.conversions(tick, outcome.wins)
     rows = outcome.rows
     return rows[day.hidden.conversion[rows]] if rows is not None else np.zeros(0, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""The ladders of many days as one sorted array: a tick of N episodes is one search and one subtraction."""
+"""The ladders of many days as one sorted array: a tick of N episodes is one search and one look-up."""
 
 from __future__ import annotations
 
@@ -6,38 +6,53 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bidpilot.envs.settlement import settle
 from bidpilot.envs.types import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import numpy.typing as npt
 
     from bidpilot.ctr.types import FloatArray, IntArray
     from bidpilot.envs.ladder import Ladder
 
 
 class Bank:
-    """Ladders of the same number of ticks and groups, one after the other. A single one is used as it is, uncopied."""
+    """Ladders of the same number of ticks and groups, joined tick by tick: what is read together lies together.
+
+    A single ladder is used as it is, uncopied.
+    """
 
     def __init__(self, ladders: Sequence[Ladder]) -> None:
         """Join them; a ladder given twice is kept once."""
         unique = {id(ladder): ladder for ladder in ladders}
         self._kept = list(unique.values())  # so that no id is given away while the bank lives
         self._slot = {key: slot for slot, key in enumerate(unique)}
-        self._groups, self._cells = self._kept[0].groups, len(self._kept[0].starts) - 1
-        self._join()
+        self._groups = self._kept[0].groups
+        self._count = len(self._kept)
+        if self._count == 1:
+            only = self._kept[0]
+            self._keys, self._prefix, self._order, self._starts = only.keys, only.prefix, only.order, only.starts
+        else:
+            self._join((len(self._kept[0].starts) - 1) // self._groups)
 
-    def _join(self) -> None:
-        kept, cells = self._kept, self._cells
-        sizes = np.array([len(ladder.ratio) for ladder in kept])
-        first = np.append(0, np.cumsum(sizes))
-        self._starts = np.concatenate([ladder.starts[:-1] + at for ladder, at in zip(kept, first[:-1], strict=True)])
-        rows = np.arange(len(kept))  # a ladder's prefix has one row more than it has opportunities
-        self._shift = np.repeat(rows, cells)
-        if len(kept) == 1:
-            self._keys, self._prefix = kept[0].keys, kept[0].prefix
-            return
-        self._keys = np.concatenate([ladder.keys + slot * cells for slot, ladder in enumerate(kept)])
-        self._prefix = np.concatenate([ladder.prefix for ladder in kept])
+    def _join(self, ticks: int) -> None:
+        kept, groups = self._kept, self._groups
+        cells = [(ladder, slice(tick * groups, (tick + 1) * groups)) for tick in range(ticks) for ladder in kept]
+        sizes = np.concatenate([np.diff(ladder.starts)[part] for ladder, part in cells])
+        self._starts = np.append(0, np.cumsum(sizes))
+        rows = [(ladder, ladder.cells[part.start], ladder.cells[part.stop]) for ladder, part in cells]
+        self._order = np.concatenate([ladder.order[low:high] for ladder, low, high in rows])
+        self._keys = np.empty(len(self._order), dtype=np.complex128)
+        self._keys.real = np.repeat(np.arange(len(sizes)), sizes)
+        self._keys.imag = np.concatenate([ladder.ratio[low:high] for ladder, low, high in rows])
+        self._prefix = np.concatenate(
+            [
+                ladder.prefix[low + part.start : high + part.stop]
+                for (ladder, part), (_, low, high) in zip(cells, rows, strict=True)
+            ]
+        )
 
     def covers(self, ladders: Sequence[Ladder]) -> bool:
         """Tell whether all of these are in the bank."""
@@ -47,14 +62,21 @@ class Bank:
         """Return where ladders (N,) are in the bank."""
         return np.array([self._slot[id(ladder)] for ladder in ladders])
 
-    def outcome(self, slots: IntArray, tick: int, multipliers: FloatArray) -> FloatArray:
-        """Return the tables (N, groups, len(COLUMNS)) of a tick at finite multipliers (N, groups), budgets aside."""
-        cell = (slots * self._cells + tick * self._groups)[:, None] + np.arange(self._groups)
+    def wins(self, slots: IntArray, tick: int, multipliers: FloatArray) -> tuple[IntArray, IntArray]:
+        """Return the cells (N, groups) of a tick, and how many opportunities multipliers (N, groups) win there."""
+        cell = ((tick * self._count + slots) * self._groups)[:, None] + np.arange(self._groups)
         wanted = np.empty(multipliers.shape, dtype=np.complex128)
         wanted.real, wanted.imag = cell, multipliers
-        low, shift = self._starts[cell], self._shift[cell]
-        high = np.where(multipliers > 0, self._keys.searchsorted(wanted, side="right"), low)
-        table = np.empty((*low.shape, len(COLUMNS)))
-        table[..., 0] = high - low
-        np.subtract(self._prefix[high + shift], self._prefix[low + shift], out=table[..., 1:])
+        place: npt.NDArray[np.int64] = self._keys.searchsorted(wanted, side="right")
+        return cell, np.where(multipliers > 0, place - self._starts[cell], 0)
+
+    def sums(self, cell: IntArray, wins: IntArray) -> FloatArray:
+        """Return the tables (N, groups, len(COLUMNS)) of the first wins of cells, budgets aside."""
+        table = np.empty((*wins.shape, len(COLUMNS)))
+        table[..., 0] = wins
+        table[..., 1:] = self._prefix[self._starts[cell] + cell + wins]
         return table
+
+    def settled(self, cell: IntArray, wins: IntArray, left: IntArray) -> FloatArray:
+        """Return the tables of cells whose budgets (N,) do not allow all wins, see settlement.settle."""
+        return settle(self._prefix, self._order, self._starts[cell], cell, wins, left)

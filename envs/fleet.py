@@ -13,7 +13,7 @@ import numpy as np
 from bidpilot.ctr.types import MICROS, FloatArray, IntArray, whole_micros
 from bidpilot.envs.bank import Bank
 from bidpilot.envs.episode import Episode, check
-from bidpilot.envs.simulator import HIGHEST, JUDGED, SPEND, scan, spread
+from bidpilot.envs.simulator import HIGHEST, JUDGED, SPEND
 from bidpilot.envs.solo import stored
 from bidpilot.envs.types import COLUMNS, Campaign, CampaignState, Feedback
 
@@ -56,13 +56,14 @@ class Fleet:
     def advance(self, multipliers: FloatArray) -> FloatArray:
         """Play the tick with multipliers (N, groups); return what it brought over all groups, (N, len(COLUMNS))."""
         at = multipliers if self._belief is None else multipliers * self._belief
-        table = self.bank.outcome(self._slots, self.tick, np.minimum(at, HIGHEST))
+        cell, wins = self.bank.wins(self._slots, self.tick, np.minimum(at, HIGHEST))
+        table = self.bank.sums(cell, wins)
+        late = np.flatnonzero(table[..., SPEND].sum(axis=1) > self.left)
+        if late.size:
+            table[late] = self.bank.settled(cell[late], wins[late], self.left[late])
         if self._belief is not None:
             table[..., JUDGED] *= self._belief[..., None]
-        if table.shape[1] > self.groups:
-            table = table.sum(axis=1, keepdims=True)
-        for late in np.flatnonzero(table[..., SPEND].sum(axis=1) > self.left):
-            table[late] = self._scanned(int(late), multipliers[late])
+            table = table if self.groups > 1 else table.sum(axis=1, keepdims=True)
         return self._book(table)
 
     def glance(self) -> CampaignState:
@@ -71,12 +72,6 @@ class Fleet:
         spent, left = (self._budget - self.left) / MICROS, self.left / MICROS
         total, now = _told(self._offered, self._total), _told(last, self._last)
         return CampaignState(self.tick, spent[:, None], left[:, None], total, now)
-
-    def _scanned(self, number: int, multipliers: FloatArray) -> FloatArray:
-        """Return the table (groups, C) of one episode whose budget does not allow all it would win."""
-        day, rules = self.days[number], self.campaigns[number].rules
-        at = spread(day, self.tick, multipliers)
-        return scan(day, self.tick, at, int(self.left[number]), rules, self.groups).table
 
     def _book(self, table: FloatArray) -> FloatArray:
         """Write the tables (N, groups, C) into the books and go on to the next tick."""

@@ -113,8 +113,8 @@ def _table(day: Day, grid: FloatArray) -> FloatArray:
     ladder = day.pooled
     bounds = [slice(int(a), int(b)) for a, b in zip(ladder.starts[:-1], ladder.starts[1:], strict=True)]
     places = [part.start + ladder.ratio[part].searchsorted(grid, side="right") for part in bounds]
-    low = np.array([part.start for part in bounds])
-    return ladder.between(np.stack(np.broadcast_arrays(low, np.stack(places, axis=1)), axis=-1))
+    wins = np.stack(places, axis=1) - ladder.starts[:-1]
+    return ladder.sums(np.arange(day.ticks), wins)
 
 
 def _rising(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:

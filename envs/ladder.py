@@ -2,7 +2,7 @@
 
 For bids of the form multiplier x value the winners of a tick are the opportunities with r = price / value
 at most the multiplier. Sorted by r, with prefix sums of everything that is counted, a tick is one binary
-search and one subtraction (exact: see Day on sums).
+search and one look-up (exact: see Day on sums).
 """
 
 from __future__ import annotations
@@ -25,16 +25,17 @@ Keys = npt.NDArray[np.complex128]
 
 @dataclass(frozen=True)
 class Ladder:
-    """Opportunities sorted by (tick, group, r).
+    """Opportunities sorted by (tick, group, r): a cell is a group in a tick.
 
-    ratio: (n,) sorted r. prefix: (n + 1, len(COLUMNS) - 1) sums of the sorted rows before each place, without the
-    number of wins, which is the place itself. starts: (ticks * groups + 1,) first place of every cell.
-    converting: (m, 2) place and row of the conversions, sorted by place. groups: 1 or the number of segments.
+    ratio: (n,) sorted r. prefix: (n + cells, len(COLUMNS) - 1) sums of a cell's first 0, 1, 2 ... rows, cell after
+    cell, without the number of wins, which is the place itself. starts: (cells + 1,) first place of every cell.
+    order: (n,) row of the day at each place. converting: (m,) places of the conversions. groups: 1 or the segments.
     """
 
     ratio: FloatArray
     prefix: FloatArray
     starts: IntArray
+    order: npt.NDArray[np.int32]
     converting: IntArray
     groups: int
 
@@ -44,13 +45,10 @@ class Ladder:
         tick = day.seen.tick.astype(np.int64)
         cell = tick if groups == 1 else tick * groups + day.seen.segment
         ratio = day.ratio
-        order = np.lexsort((ratio, cell))
+        order = np.lexsort((ratio, cell)).astype(np.int32)
         starts = np.searchsorted(cell[order], np.arange(day.ticks * groups + 1))
-        prefix = np.zeros((len(day) + 1, len(COLUMNS) - 1))
-        for column, amounts in enumerate((day.payable, *outcomes_of(day))):
-            np.cumsum(amounts[order], dtype=np.float64, out=prefix[1:, column])
-        places = np.flatnonzero(day.hidden.conversion[order])
-        return cls(ratio[order], prefix, starts, np.column_stack([places, order[places]]), groups)
+        converting = np.flatnonzero(day.hidden.conversion[order])
+        return cls(ratio[order], _prefix(day, order, starts), starts, order, converting, groups)
 
     @cached_property
     def cells(self) -> list[int]:
@@ -66,40 +64,49 @@ class Ladder:
         keys.imag = self.ratio
         return keys
 
-    def place(self, cell: int, multiplier: float) -> int:
-        """Return the place after the last opportunity of a cell that this multiplier wins."""
-        low, high = self.cells[cell], self.cells[cell + 1]
-        if not multiplier > 0:
-            return low
-        return low + int(self.ratio[low:high].searchsorted(multiplier, side="right"))
-
     def outcome(self, tick: int, multipliers: FloatArray) -> FloatArray:
         """Return the table (groups, len(COLUMNS)) of a tick at these multipliers (groups,), budget aside."""
-        return self.between(self.places(tick, multipliers))
+        return self.sums(self.cells_of(tick), self.wins(tick, multipliers))
 
-    def places(self, tick: int, multipliers: FloatArray) -> IntArray:
-        """Return the first place and the place after the last win (groups, 2) of a tick's cells."""
-        first = tick * self.groups
+    def cells_of(self, tick: int) -> IntArray:
+        """Return the numbers (groups,) of a tick's cells."""
+        return np.arange(tick * self.groups, (tick + 1) * self.groups)
+
+    def wins(self, tick: int, multipliers: FloatArray) -> IntArray:
+        """Return how many opportunities (groups,) of a tick's cells these multipliers win."""
+        cells = self.cells_of(tick)
         if self.groups == 1:
-            return np.array([[self.cells[first], self.place(first, float(multipliers[0]))]])
-        low = self.starts[first : first + self.groups]
+            part = self.ratio[self.cells[tick] : self.cells[tick + 1]]
+            return part.searchsorted(multipliers, side="right") * (multipliers > 0)
         wanted = np.empty(self.groups, dtype=np.complex128)
-        wanted.real, wanted.imag = np.arange(first, first + self.groups), multipliers
-        high = np.where(multipliers > 0, self.keys.searchsorted(wanted, side="right"), low)
-        return np.column_stack([low, high])
+        wanted.real, wanted.imag = cells, multipliers
+        return np.where(multipliers > 0, self.keys.searchsorted(wanted, side="right") - self.starts[cells], 0)
 
-    def between(self, places: IntArray) -> FloatArray:
-        """Return the sums (..., len(COLUMNS)) of what lies between first and last places (..., 2)."""
-        low, high = places[..., 0], places[..., 1]
-        table = np.empty((*low.shape, len(COLUMNS)))
-        table[..., 0] = high - low
-        np.subtract(self.prefix[high], self.prefix[low], out=table[..., 1:])
+    def sums(self, cells: IntArray, wins: IntArray) -> FloatArray:
+        """Return the sums (..., len(COLUMNS)) of the first wins (...) rows of cells (...)."""
+        table = np.empty((*np.shape(wins), len(COLUMNS)))
+        table[..., 0] = wins
+        table[..., 1:] = self.prefix[self.starts[cells] + cells + wins]
         return table
 
-    def conversions(self, places: IntArray) -> IntArray:
-        """Return the rows (m,) of the conversions between first and last places (groups, 2)."""
-        ends = self.converting[:, 0].searchsorted(places)
-        return np.concatenate([self.converting[low:high, 1] for low, high in ends])
+    def conversions(self, tick: int, wins: IntArray) -> IntArray:
+        """Return the rows (m,) of the conversions among the first wins (groups,) rows of a tick's cells."""
+        low = self.starts[self.cells_of(tick)]
+        ends = self.converting.searchsorted(np.stack([low, low + wins], axis=-1))
+        return np.concatenate([self.order[self.converting[a:b]] for a, b in ends]).astype(np.int64)
+
+
+def _prefix(day: Day, order: npt.NDArray[np.int32], starts: IntArray) -> FloatArray:
+    """Return the sums from each cell's start, see Ladder."""
+    cells = len(starts) - 1
+    cell = np.repeat(np.arange(cells), np.diff(starts) + 1)
+    place = np.arange(len(order) + cells) - cell
+    prefix = np.empty((len(place), len(COLUMNS) - 1))
+    running = np.zeros(len(order) + 1)
+    for column, amounts in enumerate((day.payable, *outcomes_of(day))):
+        np.cumsum(amounts[order], dtype=np.float64, out=running[1:])
+        np.subtract(running[place], running[starts[cell]], out=prefix[:, column])
+    return prefix
 
 
 def outcomes_of(day: Day) -> tuple[BoolArray, BoolArray, IntArray, FloatArray, FloatArray, FloatArray]:

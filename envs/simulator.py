@@ -82,11 +82,12 @@ def climb(day: Day, tick: int, multipliers: FloatArray, groups: int) -> Outcome:
     """Play one tick by the ladder, as if money were no limit: exact at second price."""
     if day.belief is None:
         ladder = day.pooled if groups == 1 else day.by_segment
-        places = ladder.places(tick, np.minimum(multipliers, HIGHEST))
-        return Outcome(offered(day, tick, groups), ladder.between(places), places=places)
-    places = day.by_segment.places(tick, np.minimum(multipliers * day.belief, HIGHEST))
-    table = grouped(day.by_segment.between(places), day.belief, groups)
-    return Outcome(offered(day, tick, groups), table, places=places)
+        wins = ladder.wins(tick, np.minimum(multipliers, HIGHEST))
+        return Outcome(offered(day, tick, groups), ladder.sums(ladder.cells_of(tick), wins), wins=wins)
+    ladder = day.by_segment
+    wins = ladder.wins(tick, np.minimum(multipliers * day.belief, HIGHEST))
+    table = grouped(ladder.sums(ladder.cells_of(tick), wins), day.belief, groups)
+    return Outcome(offered(day, tick, groups), table, wins=wins)
 
 
 def play_bids(

@@ -9,7 +9,8 @@ import numpy as np
 
 from bidpilot.ctr.types import MICROS, FloatArray, whole_micros
 from bidpilot.envs.episode import Episode, check
-from bidpilot.envs.simulator import HIGHEST, scan, spread
+from bidpilot.envs.settlement import settle
+from bidpilot.envs.simulator import HIGHEST
 from bidpilot.envs.types import COLUMNS, Campaign, CampaignState, EpisodeResult, Feedback
 
 if TYPE_CHECKING:
@@ -53,13 +54,11 @@ class Solo:
 
     def advance(self, multiplier: float) -> Row:
         """Play the tick with one multiplier and return what it brought, in the order of COLUMNS."""
-        tick, place = self.tick, self._place(multiplier)
-        low = self._cells[tick]
-        row: Row = (self._prefix[place] - self._prefix[low]).tolist()
-        row.insert(0, float(place - low))
+        tick, wins = self.tick, self._wins(multiplier)
+        row: Row = self._prefix[self._cells[tick] + tick + wins].tolist()
+        row.insert(0, float(wins))
         if row[1] > self.left:
-            at = spread(self.day, tick, np.array([multiplier]))
-            row = scan(self.day, tick, at, self.left, self.campaign.rules, 1).table[0].tolist()
+            row = self._settled(wins)
         self._rows.append(row)
         self._last, self._total = row, list(map(add, self._total, row))
         self._offered += self._volume[tick]
@@ -81,12 +80,19 @@ class Solo:
         offered = np.where(np.arange(self.day.ticks) < self.tick, self.day.volume[:, 0], 0)
         return EpisodeResult(self.campaign, offered, table, self.day.traffic_hash)
 
-    def _place(self, multiplier: float) -> int:
-        """Return the place after the last opportunity of the tick that is won, see Ladder.place."""
-        low, high = self._cells[self.tick], self._cells[self.tick + 1]
+    def _wins(self, multiplier: float) -> int:
+        """Return how many opportunities of the tick are won, see Ladder.wins."""
         if not multiplier > 0:
-            return low
-        return low + int(self._ratio[low:high].searchsorted(min(multiplier, HIGHEST), "right"))
+            return 0
+        part = self._ratio[self._cells[self.tick] : self._cells[self.tick + 1]]
+        return int(part.searchsorted(min(multiplier, HIGHEST), "right"))
+
+    def _settled(self, wins: int) -> Row:
+        """Return what the tick brings where the budget does not allow all wins."""
+        tick, ladder = np.array([[self.tick]]), self.day.pooled
+        budget, first = np.array([self.left]), ladder.starts[tick]
+        row: Row = settle(ladder.prefix, ladder.order, first, tick, np.array([[wins]]), budget)[0, 0].tolist()
+        return row
 
 
 def _told(offered: float, row: Row) -> Feedback:

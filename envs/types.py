@@ -19,14 +19,14 @@ class Outcome(NamedTuple):
     """What a tick brought: offered (G,) and a table (G, len(COLUMNS)), G = 1 or one row per segment.
 
     All entries are whole numbers or lie on the exact grid, so float64 holds them without rounding. rows: (w,) the
-    opportunities won, in time order, where the tick was scanned; places: (G, 2) first and last + 1 place of the
-    ladder, where it answered.
+    opportunities won, in time order, where the tick was scanned; wins: their number in each cell of the ladder, where
+    that answered.
     """
 
     offered: IntArray
     table: FloatArray
     rows: IntArray | None = None
-    places: IntArray | None = None
+    wins: IntArray | None = None
 
     @property
     def spend(self) -> int:
