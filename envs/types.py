@@ -54,11 +54,10 @@ class Feedback(NamedTuple):
 
     @classmethod
     def of(cls, offered: IntArray, table: FloatArray) -> Feedback:
-        """Strip tables (..., G, C) of what stays hidden and convert money to currency."""
+        """Strip tables (..., G, C) of what stays hidden and convert money to currency; no market price is seen yet."""
         wins, spend, clicks, conversions, revenue, likely, predicted, _ = np.moveaxis(table, -1, 0).copy()
-        return cls(
-            offered.astype(np.float64), wins, spend / MICROS, clicks, conversions, revenue / MICROS, likely, predicted
-        )
+        paid, earned, none = spend / MICROS, revenue / MICROS, np.zeros((2, *wins.shape))
+        return cls(offered.astype(np.float64), wins, paid, clicks, conversions, earned, likely, predicted, *none)
 
     def plus(self, other: Feedback) -> Feedback:
         """Add two periods up."""

@@ -14,13 +14,13 @@ from bidpilot.agents.bandits.thompson import thompson_arm
 from bidpilot.agents.bandits.ucb1 import upper_bound_arm
 from bidpilot.agents.base import Past
 from bidpilot.agents.rollout import run_episode
-from bidpilot.envs.controller import Pacer
+from bidpilot.envs.controller import Campaigns, Pacer
 from bidpilot.envs.day import Day
 from bidpilot.envs.episode import Episode
 from bidpilot.envs.forecast import Forecast
 from bidpilot.envs.market import draw_days
 from bidpilot.envs.scenarios import default_market
-from bidpilot.envs.types import Campaign
+from bidpilot.envs.types import Campaign, Rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,7 +115,7 @@ def pasts(days: tuple[Day, ...]) -> dict[str, Past]:
 
 
 def campaign_of(past: Past, auction: str = "second_price") -> Campaign:
-    return Campaign(0.2 * past.forecast.full_cost, TICKS, past.forecast.full_cost, auction)
+    return Campaign(0.2 * past.forecast.full_cost, TICKS, past.forecast.full_cost, Rules(auction))
 
 
 @pytest.mark.parametrize("config", CONFIGS)
@@ -168,12 +168,13 @@ def test_the_warm_up_is_played_in_the_campaigns_auction(pasts: dict[str, Past]) 
 
 def test_an_arm_is_a_factor_on_the_controllers_multiplier(days: tuple[Day, ...], pasts: dict[str, Past]) -> None:
     past, campaign = pasts["second_price"], campaign_of(pasts["second_price"])
-    policy, pacer, episode = thompson.Config().build(past), Pacer(campaign, past.forecast), Episode(days[7], campaign)
+    policy, episode = thompson.Config().build(past), Episode(days[7], campaign)
+    pacer = Pacer(Campaigns.of([campaign]), past.forecast)
     policy.reset(campaign, np.random.default_rng(0))
     while not episode.over:
         state = episode.state()
         multiplier = policy.multipliers(state)
-        assert np.isclose(multiplier / pacer.observe(state), FACTORS, rtol=1e-12).sum() == 1
+        assert np.isclose(multiplier / pacer.observe(state.lifted()), FACTORS, rtol=1e-12).sum() == 1
         episode.bid_multipliers(multiplier)
 
 

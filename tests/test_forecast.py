@@ -11,7 +11,7 @@ from bidpilot.ctr.types import MICROS, UNWINNABLE, FloatArray
 from bidpilot.envs.day import Day
 from bidpilot.envs.forecast import Forecast
 from bidpilot.envs.simulator import play
-from bidpilot.envs.types import COLUMNS
+from bidpilot.envs.types import COLUMNS, Rules
 
 AUCTIONS = ("second_price", "first_price")
 
@@ -19,7 +19,7 @@ AUCTIONS = ("second_price", "first_price")
 def played(day: Day, multiplier: float, auction: str = "second_price") -> FloatArray:
     """Return the table (ticks, len(COLUMNS)) of a multiplier without a budget."""
     at = np.array([multiplier])
-    return np.concatenate([play(day, tick, at, 2**51, auction).table for tick in range(day.ticks)])
+    return np.concatenate([play(day, tick, at, 2**51, Rules(auction)).table for tick in range(day.ticks)])
 
 
 @pytest.mark.parametrize("auction", AUCTIONS)

@@ -13,7 +13,7 @@ from bidpilot.ctr.types import MICROS, UNWINNABLE
 from bidpilot.envs.day import Day
 from bidpilot.envs.episode import Episode
 from bidpilot.envs.hindsight import best_multiplier, best_plan, best_value
-from bidpilot.envs.types import Campaign, EpisodeResult
+from bidpilot.envs.types import Campaign, EpisodeResult, Rules
 
 SEEDS = st.integers(0, 2**32 - 1)
 AUCTIONS = ("second_price", "first_price")
@@ -31,7 +31,7 @@ def programme(day: Day, budget: float) -> float:
 
 def constant(day: Day, multiplier: float, budget: float, auction: str = "second_price") -> EpisodeResult:
     """Play one multiplier all day."""
-    episode = Episode(day, Campaign(budget, day.ticks, 1.0, auction))
+    episode = Episode(day, Campaign(budget, day.ticks, 1.0, Rules(auction)))
     while not episode.over:
         episode.bid_multipliers(np.array([multiplier]))
     return episode.result()
@@ -72,7 +72,7 @@ def test_no_random_policy_beats_it(messy_day: Callable[..., Day], auction: str) 
     for number in range(500):
         day = messy_day(number % 20)
         budget = float(rng.uniform(0, 1) ** 3 * day.full_cost) / MICROS + 1e-6
-        episode = Episode(day, Campaign(budget, day.ticks, 1.0, auction), groups=1 if number % 2 else day.segments)
+        episode = Episode(day, Campaign(budget, day.ticks, 1.0, Rules(auction)), groups=1 if number % 2 else day.segments)
         while not episode.over:
             if number % 2:
                 rows = int(day.starts[episode.tick + 1] - day.starts[episode.tick])

@@ -11,7 +11,7 @@ from bidpilot.agents.base import Past
 from bidpilot.agents.incremental import Config
 from bidpilot.agents.rollout import run_episode
 from bidpilot.ctr.types import MICROS
-from bidpilot.envs.controller import GAIN, Pacer
+from bidpilot.envs.controller import GAIN, Campaigns, Pacer
 from bidpilot.envs.episode import Episode
 from bidpilot.envs.forecast import Forecast
 from bidpilot.envs.market import draw_days
@@ -40,9 +40,9 @@ def state(tick: int, spend: float, left: float, spent: float) -> CampaignState:
 def test_it_bids_what_the_pacer_says(days: tuple[Day, ...], gain: float) -> None:
     past = Past(days[:2], Forecast.of(days[:2]))
     campaign = Campaign(0.2 * past.forecast.full_cost, TICKS, past.forecast.full_cost)
-    episode, pacer = Episode(days[2], campaign), Pacer(campaign, past.forecast, gain)
+    episode, pacer = Episode(days[2], campaign), Pacer(Campaigns.of([campaign]), past.forecast, gain)
     while not episode.over:
-        episode.bid_multipliers(np.array([pacer.observe(episode.state())]))
+        episode.bid_multipliers(np.array([pacer.observe(episode.state().lifted())]))
     result = run_episode(Config(gain).build(past), days[2], campaign, np.random.default_rng(0))
     assert (result.table == episode.result().table).all()
 

@@ -18,7 +18,7 @@ from bidpilot.envs.hindsight import best_value
 from bidpilot.envs.market import MiscalibratedMarket, draw_days
 from bidpilot.envs.replay import ReplayMarket
 from bidpilot.envs.scenarios import default_market
-from bidpilot.envs.types import Campaign
+from bidpilot.envs.types import Campaign, Rules
 
 TICKS = 12
 
@@ -30,7 +30,7 @@ def days() -> tuple[Day, ...]:
 
 def campaign(day: Day, share: float, auction: str = "second_price") -> Campaign:
     full_cost = day.full_cost / MICROS
-    return Campaign(share * full_cost, day.ticks, full_cost, auction)
+    return Campaign(share * full_cost, day.ticks, full_cost, Rules(auction))
 
 
 @pytest.mark.parametrize("share", [1 / 32, 1 / 8, 1 / 2, 0.99, 1.0, 2.0])
@@ -55,7 +55,7 @@ def test_no_policy_beats_it_when_predictions_are_true(name: str, days: tuple[Day
 
 
 def test_with_wrong_predictions_it_falls_short_of_the_optimum(days: tuple[Day, ...]) -> None:
-    seen = MiscalibratedMarket(ReplayMarket(days[:1]), 0.5).day(np.random.default_rng(1))
+    seen = MiscalibratedMarket(ReplayMarket(days[:1]), (0.5, 0.5)).day(np.random.default_rng(1))
     asked = campaign(seen, 0.1)
     earned = run_episode(Oracle(seen), seen, asked, np.random.default_rng(0)).total("expected")
     assert earned < 0.99 * best_value(seen, np.array([asked.budget]))[0]
@@ -96,6 +96,6 @@ def test_it_never_overspends_also_with_ties_free_and_worthless_impressions(
     seen = Opportunities(nothing, nothing, worth, nothing, none, none)
     day = Day.build(seen, Hidden(price, none > 0, none > 0, none, worth), 1)
     budget = data.draw(st.integers(1, 40))
-    result = run_episode(Oracle(day), day, Campaign(float(budget), 1, 10.0, auction), np.random.default_rng(0))
+    result = run_episode(Oracle(day), day, Campaign(float(budget), 1, 10.0, Rules(auction)), np.random.default_rng(0))
     assert result.total("spend") <= budget * MICROS
     assert result.total("expected") <= best_value(day, np.array([float(budget)]))[0] + 1e-9

@@ -22,7 +22,7 @@ from bidpilot.envs.hindsight import best_value
 from bidpilot.envs.market import draw_days
 from bidpilot.envs.scenarios import default_market
 from bidpilot.envs.simulator import seen_at
-from bidpilot.envs.types import Campaign, CampaignState, EpisodeResult, Feedback
+from bidpilot.envs.types import Campaign, CampaignState, EpisodeResult, Feedback, Rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +49,7 @@ def pasts(days: tuple[Day, ...]) -> dict[str, Past]:
 def campaign_of(past: Past, share: float, auction: str = "second_price") -> Campaign:
     """Return a campaign whose budget is whole micro-currency, so that scaling money loses nothing."""
     budget = round(share * past.forecast.full_cost * MICROS) / MICROS
-    return Campaign(budget, past.forecast.ticks, past.forecast.full_cost, auction)
+    return Campaign(budget, past.forecast.ticks, past.forecast.full_cost, Rules(auction))
 
 
 def build(name: str, past: Past, day: Day) -> BiddingPolicy:
@@ -183,9 +183,22 @@ def shuffled(hidden: Hidden, rows: BoolArray) -> Hidden:
 def test_the_types_that_policies_get_have_nothing_hidden() -> None:
     hidden = {field.name for field in fields(Hidden)}
     assert not hidden & {field.name for field in fields(Opportunities)}
-    assert "expected" not in {field.name for field in fields(Feedback)}
-    assert {str(field.type) for field in fields(CampaignState)} == {"int", "float", "Feedback"}
-    assert {str(field.type) for field in fields(Feedback)} == {"FloatArray"}
+    assert "expected" not in Feedback._fields
+    assert CampaignState._fields == ("tick", "spent", "left", "total", "last")
+
+
+@pytest.mark.parametrize("rules", [Rules(), Rules("first_price"), Rules(censored=False), Rules(bid_tick=1e-4)])
+def test_the_states_that_policies_get_hold_nothing_but_numbers_and_feedback(
+    rules: Rules, days: tuple[Day, ...]
+) -> None:
+    episode = Episode(days[0], Campaign(1.0, TICKS, 1.0, rules), days[0].segments)
+    while not episode.over:
+        episode.bid_multipliers(np.array([1.0]))
+        state = episode.state()
+        assert [type(part) for part in state] == [int, float, float, Feedback, Feedback]
+        assert {type(column) for told in (state.total, state.last) for column in told} == {np.ndarray}
+        assert {column.dtype for told in (state.total, state.last) for column in told} == {np.dtype(np.float64)}
+        assert {column.shape for told in (state.total, state.last) for column in told} == {(days[0].segments,)}
 
 
 @pytest.mark.parametrize("name", NAMES)

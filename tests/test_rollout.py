@@ -18,7 +18,7 @@ from bidpilot.envs.forecast import Forecast
 from bidpilot.envs.market import draw_days
 from bidpilot.envs.scenarios import default_market
 from bidpilot.envs.simulator import play_bids
-from bidpilot.envs.types import COLUMNS, Campaign, CampaignState, Outcome
+from bidpilot.envs.types import COLUMNS, Campaign, CampaignState, Feedback, Outcome, Rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,13 +59,16 @@ def within(thing: object) -> Iterator[object]:
     if is_dataclass(thing):
         for field in fields(thing):
             yield from within(getattr(thing, field.name))
+    if isinstance(thing, tuple):
+        for part in thing:
+            yield from within(part)
 
 
 def test_a_policy_is_handed_what_may_be_seen_and_nothing_else(days: tuple[Day, ...]) -> None:
     policy = Recorder(0.01)
     run_episode(policy, days[0], Campaign(1.0, TICKS, 5.0), np.random.default_rng(0))
     kinds = {type(part) for thing in policy.handed for part in within(thing)}
-    assert {Campaign, CampaignState, Opportunities} < kinds
+    assert {Campaign, Rules, CampaignState, Feedback, Opportunities, np.ndarray} < kinds
     assert not kinds & {Day, Hidden, Outcome}
 
 
