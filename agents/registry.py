@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from bidpilot.agents.base import PolicyConfig
 
 
-TRAINER = "bidpilot.agents.sb3"
-"""Trains policies but is none; importing it takes seconds, for torch and Stable-Baselines3."""
+TRAINERS = ("bidpilot.agents.sb3", "bidpilot.agents.sb3_vector")
+"""They train policies but are none; importing them takes seconds, for torch and Stable-Baselines3."""
 
 
 def policies() -> dict[str, type[PolicyConfig]]:
     """Return the Config of every policy in the package, by name."""
     found: dict[str, type[PolicyConfig]] = {}
     for module in pkgutil.walk_packages(bidpilot.agents.__path__, "bidpilot.agents."):
-        if module.name == TRAINER:
+        if module.name in TRAINERS:
             continue
         config = getattr(importlib.import_module(module.name), "Config", None)
         if isinstance(config, type) and hasattr(config, "candidates"):

@@ -16,7 +16,6 @@ from bidpilot.ctr.types import MICROS
 from bidpilot.envs.actions import hands
 from bidpilot.envs.draws import Draws, draw
 from bidpilot.envs.fleet import fleet_of
-from bidpilot.envs.residual import Residual
 from bidpilot.envs.rewards import EXPECTED, LEAST, REVENUE, SPEND, Tick, reward_term
 from bidpilot.envs.shadow import controllers_alone
 from bidpilot.envs.types import COLUMNS
@@ -39,7 +38,7 @@ class Batched:
         """Set up; no traffic is drawn yet."""
         if count < 1:
             raise InputError(f"a batch needs at least 1 environment; got {count}")
-        self.count, self.groups = count, like.groups
+        self.count, self.groups, self.steering = count, like.groups, like.steering
         self.market, self.forecast, self.scenario = like.market, like.forecast, like.scenario
         self.hands = hands(self.scenario.action, self.groups, self.scenario.levels)
         self._terms = tuple((f"reward/{name}", reward_term(name)) for name in self.scenario.reward)
@@ -59,24 +58,20 @@ class Batched:
         """Draw all episodes; return observations (N, d) and what was drawn, by name, each (N,)."""
         if not self._streams:
             self.seed([None] * self.count)
-        parts = (self.market, self.forecast, self.scenario)
-        episodes = [draw(*parts, streams, options or {}) for streams in self._streams]
+        given = (self.market, self.forecast, self.scenario)
+        episodes = [draw(*given, streams, options or {}) for streams in self._streams]
         days, campaigns, found = zip(*episodes, strict=True)
         self.drawn = {name: np.array([each.get(name, np.nan) for each in found]) for name in found[0]}
         self._scale = np.maximum(self.drawn["scale"], LEAST)
         self.fleet = fleet_of(days, campaigns, self.groups, self._bank)
         self._bank = self.fleet.bank
         used = any(name == "reward/controller" for name, _ in self._terms)
-        shape = (self.fleet.ticks, self.count)
-        self._controller = (
-            controllers_alone(days, campaigns, self.forecast, self.scenario, self.groups, self._bank)
-            if used
-            else np.zeros(shape)
-        )
+        parts = (self.steering, days, campaigns, self.forecast, self.groups, self.scenario)
+        self._controller = controllers_alone(*parts, self._bank) if used else np.zeros((self.fleet.ticks, self.count))
         self._limit = np.array([campaign.cost_limit for campaign in campaigns])
         self._sums = np.zeros((3, self.count))
         self._excess = np.zeros((2, self.count))
-        self._residual = Residual(campaigns, self.forecast, self.groups, self.scenario, floats=False)
+        self._residual = self.steering(campaigns, self.forecast, self.groups, self.scenario, floats=False)
         return self._residual.observe(self.fleet.glance()), self.drawn
 
     def step(self, actions: Any) -> tuple[Floats, FloatArray, Amounts]:  # noqa: ANN401 - as the space has it
@@ -98,17 +93,15 @@ class Batched:
         """Return the tick's rewards (N,), and their terms with the tick's counts."""
         columns = np.ascontiguousarray(row.T)
         expected, realised = columns[EXPECTED], columns[REVENUE] / MICROS
-        nothing = (0.0, 0.0)
         limited = self.scenario.limit is not None
-        grown = self._grown(expected, realised, columns[SPEND] / MICROS) if limited else nothing
-        view = Tick(expected, realised, *grown, self._controller[tick], self._scale)
+        excess = self._grown(expected, realised, columns[SPEND] / MICROS) if limited else np.zeros((2, self.count))
+        view = Tick(expected, realised, excess[0], excess[1], self._controller[tick], self._scale)
         info = {name: np.zeros(self.count) + term(view) for name, term in self._terms}
         return sum(info.values(), np.zeros(self.count)), info | dict(zip(COLUMNS, columns, strict=True))
 
-    def _grown(self, expected: FloatArray, realised: FloatArray, spend: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return by how much the spend above the cost limits has grown in this tick, priced in worth, both ways."""
+    def _grown(self, expected: FloatArray, realised: FloatArray, spend: FloatArray) -> FloatArray:
+        """Return (2, N) by how much the spend above the cost limits has grown in this tick, priced in worth, both ways."""
         self._sums = self._sums + np.stack((expected, realised, spend))
         before = self._excess
         self._excess = np.maximum(0.0, self._sums[2] / self._limit - self._sums[:2]) * self.scenario.penalty
-        first, second = self._excess - before
-        return first, second
+        return self._excess - before

@@ -34,6 +34,8 @@ class BiddingEnv(gym.Env[Floats, Any]):
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 8}  # noqa: RUF012 - as Env declares it
+    steering: type[Residual] = Residual
+    """What turns actions into multipliers."""
 
     def __init__(
         self, market: Market, forecast: Forecast, scenario: Scenario, groups: int, render_mode: str | None = None
@@ -91,12 +93,12 @@ class BiddingEnv(gym.Env[Floats, Any]):
         self.episode = episode_of(day, campaign, self.groups)
         self._scale = max(self._drawn["scale"], LEAST)
         used = any(name == "reward/controller" for name, _ in self._terms)
-        parts = (day, campaign, self.forecast, self.scenario, self.groups)
+        parts = (self.steering, day, campaign, self.forecast, self.groups, self.scenario)
         alone = controller_alone(*parts) if used else np.zeros(day.ticks)
         self._controller: list[float] = alone.tolist()
         self._sums = [0.0, 0.0, 0.0]
         self._excess = (0.0, 0.0)
-        self._residual = Residual([campaign], self.forecast, self.groups, self.scenario)
+        self._residual = self.steering([campaign], self.forecast, self.groups, self.scenario)
         seen = self._residual.observe(self.episode.glance())
         self._observation = seen if self.groups == 1 else seen[0]
 

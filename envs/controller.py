@@ -69,6 +69,10 @@ class Pacer:
         self.target = _form(np.zeros(len(scarcity)), self.ops)
         self._spent = self.target
 
+    def to_come(self, tick: int) -> Any:  # noqa: ANN401 - float or array
+        """Return the share of the budget that is planned for a tick and those after it."""
+        return self._to_come[min(tick, len(self.plan) - 1)]
+
     def target_at(self, state: CampaignState) -> Any:  # noqa: ANN401 - float or array
         """Return the currency to spend in the coming tick: what is left, shared out by the rest of the plan."""
         if state.tick >= len(self.plan):

@@ -182,12 +182,19 @@ class Day:
         cell = self.seen.tick.astype(np.int64) * self.segments + self.seen.segment
         return np.bincount(cell, minlength=self.ticks * self.segments).reshape(self.ticks, self.segments)
 
+    def only(self, segment: int) -> Day:
+        """Return the opportunities of one segment as a day of their own."""
+        rows = np.flatnonzero(self.seen.segment == segment)
+        seen = self.seen.rows(rows)
+        one = replace(seen, segment=np.zeros_like(seen.segment))
+        return Day(one, self.hidden.rows(rows), self.ticks, once=self.once, draws=self.draws)
+
     @cached_property
     def posted(self) -> FloatArray:
         """(ticks, segments, 2) sum (micro-currency) and number of the prices that a bid can reach."""
-        price = self.payable
+        reached = (self.seen.value > 0) & (self.hidden.price < UNWINNABLE)
         cell = self.seen.tick.astype(np.int64) * self.segments + self.seen.segment
-        sums = [np.bincount(cell, weights, self.ticks * self.segments) for weights in (price, price > 0)]
+        sums = [np.bincount(cell, weights, self.ticks * self.segments) for weights in (self.payable, reached)]
         return np.stack(sums, axis=-1).reshape(self.ticks, self.segments, 2).astype(np.float64, copy=False)
 
     @cached_property

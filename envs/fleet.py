@@ -50,7 +50,7 @@ class Fleet:
         self._budget = self.left.copy()
         self._volume = _volumes(days, groups)
         self._offered: FloatArray = np.zeros((len(days), groups))
-        self._last: FloatArray = np.zeros((len(days), groups, len(COLUMNS)))
+        self._last: FloatArray = np.zeros((len(COLUMNS), len(days), groups))
         self._total: FloatArray = np.zeros_like(self._last)
 
     def advance(self, multipliers: FloatArray) -> FloatArray:
@@ -75,8 +75,8 @@ class Fleet:
 
     def _book(self, table: FloatArray) -> FloatArray:
         """Write the tables (N, groups, C) into the books and go on to the next tick."""
-        self._last = table
-        self._total += table
+        self._last = np.ascontiguousarray(table.transpose(2, 0, 1))
+        self._total += self._last
         self._offered += self._volume[self.tick]
         row = table[:, 0] if self.groups == 1 else table.sum(axis=1)
         self.left = self.left - row[:, SPEND].astype(np.int64)
@@ -129,8 +129,8 @@ def _volumes(days: Sequence[Day], groups: int) -> FloatArray:
     return np.stack(counts, axis=1).astype(np.float64)
 
 
-def _told(offered: FloatArray, table: FloatArray) -> Feedback:
-    """Return what the tables (N, groups, C) tell the bidders, under sealed second prices."""
-    wins, spend, clicks, conversions, revenue, likely, predicted, _ = np.ascontiguousarray(np.moveaxis(table, -1, 0))
+def _told(offered: FloatArray, columns: FloatArray) -> Feedback:
+    """Return what the columns (C, N, groups) tell the bidders, under sealed second prices."""
+    wins, spend, clicks, conversions, revenue, likely, predicted, _ = columns
     paid = spend / MICROS
     return Feedback(offered, wins, paid, clicks, conversions, revenue / MICROS, likely, predicted, paid, wins)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -30,7 +30,7 @@ class Forecast:
     multipliers: (A,) increasing. spend: (A, ticks) spend as a share of a day's full (second-price) cost.
     value: (A, ticks) predicted worth won as a share of a day's whole predicted worth.
     volume: (ticks,) share of a day's opportunities. full_cost: currency, mean cost of winning all of a day.
-    full_value: currency, mean predicted worth of a day.
+    full_value: currency, mean predicted worth of a day. parts: a forecast for each segment, where one was asked for.
     """
 
     multipliers: FloatArray
@@ -39,6 +39,7 @@ class Forecast:
     volume: FloatArray
     full_cost: float
     full_value: float
+    parts: tuple[Forecast, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that the table is one."""
@@ -65,6 +66,17 @@ class Forecast:
         won = tables[..., PREDICTED]
         paid = won * grid[:, None] if auction == "first_price" else tables[..., SPEND] / MICROS
         return cls(grid, paid / full_cost, won / full_value, volume / volume.sum(), full_cost, full_value)
+
+    @classmethod
+    def with_parts(cls, days: Sequence[Day], auction: str = "second_price") -> Forecast:
+        """Measure past days, and each of their segments by itself. Raises InputError as `of` does."""
+        alone = [[day.only(segment) for day in days] for segment in range(days[0].segments)]
+        return replace(cls.of(days, auction), parts=tuple(cls.of(each, auction) for each in alone))
+
+    def spending(self, multiplier: Amount) -> FloatArray:
+        """Return the expected spend (...) of a day as a share of its full cost at multipliers (...)."""
+        known = np.log(np.maximum(multiplier, 1e-300))
+        return np.asarray(np.interp(known, self._logs, self.spend.sum(axis=1)))
 
     @property
     def ticks(self) -> int:

@@ -65,15 +65,17 @@ class Residual:
         self.scarcity = self.ops.log(self.campaigns.scarcity) / np.log(2.0) / 6.0
         self.limit = self.ops.log(self.campaigns.cost_limit / self.pacer.start) if scenario.limit is not None else 0.0
         self.action: Any = 0.0 if self.ops is SCALARS else np.zeros((self.episodes, groups))
+        self.zero = self.action
         self._base: Any = self.action
 
-    def observe(self, state: CampaignState) -> Floats:
-        """Take in the last tick (a state in the form of envs/ops); return the observation for the coming one.
-
-        (d,) in floats, (episodes, d) in arrays.
-        """
+    def take(self, state: CampaignState) -> None:
+        """Take in the last tick: a state in the form of envs/ops."""
         self.tick, self.spent, self.left, self.total, self.last = state
         self._base = self.controller.observe(state)
+
+    def observe(self, state: CampaignState) -> Floats:
+        """Take in the last tick and return the observation for the coming one: (d,) in floats, else (episodes, d)."""
+        self.take(state)
         if self.ops is SCALARS:
             return self._encoder.one(self)
         return self._encoder.many(self, self.episodes)

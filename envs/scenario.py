@@ -10,7 +10,9 @@ import numpy as np
 from bidpilot.ctr.errors import InputError, unknown
 from bidpilot.envs.actions import hands
 from bidpilot.envs.controller import GAIN
+from bidpilot.envs.goal import Goal
 from bidpilot.envs.rewards import reward_term
+from bidpilot.envs.traffic_law import TrafficLaw
 from bidpilot.envs.types import Rules
 
 if TYPE_CHECKING:
@@ -66,7 +68,7 @@ class Scenario:
     action: "continuous" or "ladder" (of `levels` multipliers); the action 1 multiplies the controller's bid by
     exp(reach). gain, prior: the controller's, see Controller. reward: names of the terms. scale: what rewards are a
     share of, R* ("hindsight") or the worth that the forecast expects for the budget ("forecast", quicker on fresh
-    traffic). penalty: price of breaking the limit, in worth per worth.
+    traffic). penalty: price of breaking the limit, in worth per worth. traffic: the law of the days where no market is given.
 
     Raises InputError for unknown names, empty ranges or figures out of range.
     """
@@ -86,6 +88,7 @@ class Scenario:
     levels: int = 9
     scale: str = "hindsight"
     penalty: float = 5.0
+    traffic: TrafficLaw = field(default_factory=lambda: TrafficLaw(once=False))
 
     def __post_init__(self) -> None:
         """Check the figures."""
@@ -115,8 +118,13 @@ class Scenario:
         Raises TypeError or InputError for settings that are none.
         """
         plain: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()}
-        limit = plain["limit"]
-        return cls(**plain | {"rules": Rules(**plain["rules"]), "limit": None if limit is None else Limit(**limit)})
+        limit, law = plain["limit"], plain["traffic"]
+        parts = {
+            "rules": Rules(**plain["rules"]),
+            "limit": None if limit is None else Limit(**limit),
+            "traffic": TrafficLaw(**law | {"goal": Goal(**law["goal"])}),
+        }
+        return cls(**plain | parts)
 
     @property
     def can_switch_off(self) -> bool:

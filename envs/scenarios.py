@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
 
 from bidpilot.ctr.errors import unknown
-from bidpilot.envs.scenario import Scenario
+from bidpilot.envs.forecast import Forecast
+from bidpilot.envs.market import draw_days
+from bidpilot.envs.scenario import Limit, Scenario
+from bidpilot.envs.traffic import TrafficMarket
+from bidpilot.envs.traffic_law import TrafficLaw
+from bidpilot.envs.types import Rules
 
 if TYPE_CHECKING:
+    from bidpilot.envs.ad_selection import AdSelection
+
     from bidpilot.envs.bidding import BiddingEnv
-    from bidpilot.envs.forecast import Forecast
     from bidpilot.envs.market import Market
 
 TICKS = 48
@@ -21,17 +27,49 @@ PAST = np.random.SeedSequence(0, spawn_key=(101,))
 """Stream of the default past days: a key of its own, so that no reset(seed) ever meets the same days."""
 
 
+HARD = TrafficLaw(drift=0.2, shock=0.5, delay=4.0, users=2_000, reserve=0.3, once=True)
+"""Prices that drift and jump, conversions that arrive late, users who come again, floors."""
+
+LEARN = ("expected", "controller")
 SCENARIOS: dict[str, Scenario] = {
     "bidpilot/Pacing-v0": Scenario(),
+    "bidpilot/PacingLadder-v0": Scenario(action="ladder"),
+    "bidpilot/PacingFirstPrice-v0": Scenario(rules=Rules("first_price")),
+    "bidpilot/PacingSoftFloor-v0": Scenario(
+        rules=Rules("soft_floor"), traffic=TrafficLaw(reserve=0.5, soft_floor=0.9, once=True)
+    ),
+    "bidpilot/PacingROS-v0": Scenario(limit=Limit("tightness", 0.6, 1.1), reward=(*LEARN, "limit")),
+    "bidpilot/PacingCPA-v0": Scenario(limit=Limit("cpa", 0.6, 1.6, worth=4.0), reward=(*LEARN, "limit")),
+    "bidpilot/PacingOpen-v0": Scenario(rules=Rules(censored=False), traffic=TrafficLaw(drift=0.3, once=False)),
+    "bidpilot/PacingHard-v0": Scenario(
+        rules=Rules(bid_tick=0.0001, bid_cap=0.05, frequency_cap=4, reaction=0.5),
+        traffic=HARD,
+        miscalibration=(0.3, 0.3),
+    ),
+    "bidpilot/PacingRandom-v0": Scenario(
+        price_scale=(0.5, 2.0), volume=(0.5, 2.0), miscalibration=(0.0, 0.5), limit=Limit("tightness", 0.6, 2.0)
+    ),
+    "bidpilot/PacingRealised-v0": Scenario(reward=("realised",)),
     "bidpilot/Targeting-v0": Scenario("targeting", prior=20.0, miscalibration=(0.3, 0.3)),
+    "bidpilot/TargetingLadder-v0": Scenario("targeting", prior=20.0, miscalibration=(0.3, 0.3), action="ladder"),
+    "bidpilot/Allocation-v0": Scenario("allocation", prior=20.0, miscalibration=(0.4, 0.4)),
+    "bidpilot/AdSelection-v0": Scenario("ad_selection", prior=20.0),
 }
+MARKETPLACE = "bidpilot/Marketplace-v0"
 
 
 def register_all() -> None:
     """Register every scenario as a Gymnasium id (a second call changes nothing)."""
-    for name in SCENARIOS:
-        if name not in gym.registry:
-            gym.register(name, entry_point="bidpilot.envs.scenarios:make", kwargs={"scenario": name})
+    for name, scenario in SCENARIOS.items():
+        entry = "make_ads" if scenario.environment == "ad_selection" else "make"
+        _register(name, f"bidpilot.envs.scenarios:{entry}", {"scenario": name})
+    _register(MARKETPLACE, "bidpilot.envs.marketplace:Marketplace", {})
+
+
+def _register(name: str, entry: str, arguments: dict[str, str]) -> None:
+    if name not in gym.registry:
+        vector = "bidpilot.envs.vector:make_vector"
+        gym.register(name, entry_point=entry, vector_entry_point=vector, kwargs=arguments)
 
 
 def make(
@@ -42,21 +80,43 @@ def make(
 ) -> BiddingEnv:
     """Make an environment; entry point of gym.make(id, market=..., forecast=...).
 
-    Without a market it is a small synthetic exchange of known truth; without a forecast, one measured on
-    past days drawn from the market.
+    Without a market, days are drawn by the scenario's traffic law; without a forecast, one is measured on past days
+    drawn from the market. Raises InputError for an unknown name, or "ad_selection", which make_ads makes.
     """
-    from bidpilot.envs.forecast import Forecast  # registering ids should stay quick
-    from bidpilot.envs.market import draw_days
+    from bidpilot.envs.allocation import Allocation  # registering ids should stay quick
     from bidpilot.envs.pacing import Pacing
     from bidpilot.envs.targeting import Targeting
 
     settings = find_scenario(scenario) if isinstance(scenario, str) else scenario
-    source = market if market is not None else default_market()
-    if forecast is None:
-        past = draw_days(source, PAST_DAYS, np.random.default_rng(PAST))
-        forecast = Forecast.of(past, settings.rules.auction)
-    kind = Targeting if settings.environment == "targeting" else Pacing
-    return kind(source, forecast, settings, render_mode)
+    kinds: dict[str, type[BiddingEnv]] = {"pacing": Pacing, "targeting": Targeting, "allocation": Allocation}
+    if settings.environment not in kinds:
+        raise unknown("environment of one campaign", settings.environment, list(kinds))
+    source = market if market is not None else TrafficMarket(settings.traffic)
+    known = forecast if forecast is not None else past_forecast(source, settings)
+    return kinds[settings.environment](source, known, settings, render_mode)  # type: ignore[call-arg]  # each fixes groups
+
+
+def make_ads(
+    scenario: str | Scenario = "bidpilot/AdSelection-v0",
+    market: Market | None = None,
+    forecast: Forecast | None = None,
+    render_mode: str | None = None,
+    **arguments: Any,
+) -> AdSelection:
+    """Make an environment of several ads, as make does. arguments: ads and spread, see AdSelection."""
+    from bidpilot.envs.ad_selection import AdSelection
+
+    settings = find_scenario(scenario) if isinstance(scenario, str) else scenario
+    source = market if market is not None else TrafficMarket(settings.traffic)
+    known = forecast if forecast is not None else past_forecast(source, settings)
+    return AdSelection(source, known, settings, render_mode, **arguments)
+
+
+def past_forecast(market: Market, scenario: Scenario) -> Forecast:
+    """Measure past days drawn from a market, on a stream that no reset(seed) ever meets."""
+    past = draw_days(market, PAST_DAYS, np.random.default_rng(PAST))
+    measure = Forecast.with_parts if scenario.environment == "allocation" else Forecast.of
+    return measure(past, scenario.rules.auction)
 
 
 def find_scenario(name: str) -> Scenario:

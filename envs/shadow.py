@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bidpilot.envs.controller import Campaigns, Controller
 from bidpilot.envs.fleet import fleet_of
 from bidpilot.envs.rewards import EXPECTED
 from bidpilot.envs.solo import episode_of
@@ -18,36 +17,39 @@ if TYPE_CHECKING:
     from bidpilot.envs.bank import Bank
     from bidpilot.envs.day import Day
     from bidpilot.envs.forecast import Forecast
+    from bidpilot.envs.residual import Residual
     from bidpilot.envs.scenario import Scenario
     from bidpilot.envs.types import Campaign
 
 
-def controller_alone(day: Day, campaign: Campaign, forecast: Forecast, scenario: Scenario, groups: int) -> FloatArray:
-    """Return the expected worth (ticks,) that the zero action wins in each tick."""
-    rows = groups if scenario.prior is not None else 1  # without a prior all groups get one multiplier
+def controller_alone(
+    steering: type[Residual], day: Day, campaign: Campaign, forecast: Forecast, groups: int, scenario: Scenario
+) -> FloatArray:
+    """Return the expected worth (ticks,) that the zero action wins in each tick. steering: the environment's."""
     earned = np.zeros(day.ticks)
-    episode = episode_of(day, campaign, rows)
-    controller = Controller(Campaigns.of([campaign], rows), forecast, rows, scenario.gain, scenario.prior)
+    episode = episode_of(day, campaign, groups)
+    steers = steering([campaign], forecast, groups, scenario)
     while not episode.over:
         tick = episode.tick
-        earned[tick] = episode.advance(controller.observe(episode.glance()))[EXPECTED]
+        steers.take(episode.glance())
+        earned[tick] = episode.advance(steers.multipliers(steers.zero))[EXPECTED]
     return earned
 
 
 def controllers_alone(
+    steering: type[Residual],
     days: Sequence[Day],
     campaigns: Sequence[Campaign],
     forecast: Forecast,
-    scenario: Scenario,
     groups: int,
+    scenario: Scenario,
     bank: Bank | None,
 ) -> FloatArray:
     """Return the same of N episodes in lockstep, (ticks, N). bank: see Fleet."""
-    rows = groups if scenario.prior is not None else 1
-    fleet = fleet_of(days, campaigns, rows, bank)
-    many = Campaigns.of(campaigns, rows, floats=False)
-    controller = Controller(many, forecast, rows, scenario.gain, scenario.prior)
+    fleet = fleet_of(days, campaigns, groups, bank)
+    steers = steering(campaigns, forecast, groups, scenario, floats=False)
     earned = np.zeros((fleet.ticks, len(days)))
     for tick in range(fleet.ticks):
-        earned[tick] = fleet.advance(controller.observe(fleet.glance()))[:, EXPECTED]
+        steers.take(fleet.glance())
+        earned[tick] = fleet.advance(steers.multipliers(steers.zero))[:, EXPECTED]
     return earned

@@ -1,0 +1,88 @@
+"""The batched environments as a Stable-Baselines3 `VecEnv`: unmodified learners, one NumPy call a tick."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from stable_baselines3.common.vec_env import VecEnv
+
+from bidpilot.envs.batched import Batched
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import gymnasium as gym
+
+    from bidpilot.ctr.types import BoolArray, FloatArray
+    from bidpilot.envs.bidding import BiddingEnv
+    from bidpilot.envs.features import Floats
+
+
+class BatchedVecEnv(VecEnv):
+    """N copies of an environment, with the numbers of a DummyVecEnv of N.
+
+    infos are empty but for the last tick of an episode: terminal_observation, TimeLimit.truncated, and "episode" with
+    its return r, length l and the sums of the reward's terms and the counts.
+    """
+
+    def __init__(self, like: BiddingEnv, count: int) -> None:
+        """Set up; like: the environment they are copies of."""
+        self.render_mode = None  # the base class looks at it
+        self.core, self._like = Batched(like, count), like
+        super().__init__(count, like.observation_space, like.action_space)
+        self._actions: Any = None
+
+    def reset(self) -> Floats:
+        """Draw all episodes; return observations (N, d)."""
+        if any(seed is not None for seed in self._seeds):
+            self.core.seed(self._seeds)
+        self._reset_seeds()
+        self._sums: dict[str, FloatArray] = {}
+        observations, drawn = self.core.reset()
+        self.reset_infos = [{name: float(amount[i]) for name, amount in drawn.items()} for i in range(self.num_envs)]
+        return observations
+
+    def step_async(self, actions: Any) -> None:  # noqa: ANN401 - as the space has it
+        """Keep the actions."""
+        self._actions = actions
+
+    def step_wait(self) -> tuple[Floats, FloatArray, BoolArray, list[dict[str, Any]]]:
+        """Play the tick."""
+        observations, rewards, amounts = self.core.step(self._actions)
+        amounts = {"r": rewards, **amounts}
+        self._sums = {name: self._sums.get(name, 0.0) + amount for name, amount in amounts.items()}
+        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        over = np.full(self.num_envs, self.core.over)
+        if self.core.over:
+            infos = [self._ended(i, last) for i, last in enumerate(observations)]
+            observations = self.reset()
+        return observations, rewards, over, infos
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to close."""
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:  # noqa: ANN401 - as the base class
+        """Return an attribute of the environment they are copies of, once for each."""
+        return [getattr(self, attr_name, getattr(self._like, attr_name, None))] * len(self._chosen(indices))
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:  # noqa: ANN401 - as the base class
+        """Refuse: the copies share their settings."""
+        raise AttributeError(f"{attr_name} cannot be set to {value} in {indices}: batched environments share settings")
+
+    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:  # noqa: ANN401 - as the base class
+        """Call a method of the environment they are copies of, once for each."""
+        return [getattr(self._like, method_name)(*args, **kwargs) for _ in self._chosen(indices)]
+
+    def env_is_wrapped(self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: Any = None) -> list[bool]:  # noqa: ANN401, ARG002 - as the base class
+        """Tell that no copy is wrapped."""
+        return [False] * len(self._chosen(indices))
+
+    def _chosen(self, indices: int | Iterable[int] | None) -> Sequence[int]:
+        return list(self._get_indices(indices))
+
+    def _ended(self, number: int, last: Floats) -> dict[str, Any]:
+        """Return the info of an episode that ended."""
+        sums = {name: float(amount[number]) for name, amount in self._sums.items()}
+        episode = {**sums, "l": self.core.fleet.ticks}
+        return {"terminal_observation": last, "TimeLimit.truncated": False, "episode": episode}
