@@ -15,7 +15,7 @@ import numpy as np
 
 from bidpilot.ctr.types import MICROS, FloatArray, IntArray, to_micros
 from bidpilot.envs.day import Day, Hidden, Opportunities
-from bidpilot.envs.traffic_law import BUSIEST, KINDS, Tables, TrafficLaw
+from bidpilot.envs.traffic_law import BUSIEST, KIND_BITS, KINDS, Tables, TrafficLaw
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -62,9 +62,10 @@ class TrafficMarket:
     def day(self, rng: np.random.Generator) -> Day:
         """Draw one day."""
         law = self.law
-        visits, level, draws = self._course(rng)
-        counts = rng.poisson(visits)
-        bits = rng.integers(0, 2**64 - 1, int(counts.sum()), dtype=np.uint64, endpoint=True)
+        share, level, draws = self._course(rng)
+        n = rng.poisson(law.opportunities * draws["volume"])
+        counts = rng.multinomial(n, share)
+        bits = rng.integers(0, 2**64 - 1, n, dtype=np.uint64, endpoint=True)
         kind, noise = (bits.view(np.uint16)[place::4].astype(np.intp) for place in (0, 1))
         rate = self.tables.rate[kind]
         click = (bits.view(np.uint32)[1::2] >> (32 - law.rate_bits)) < rate
@@ -75,7 +76,7 @@ class TrafficMarket:
         return Day.trusted(seen, hidden, law.ticks, law.segments, once=law.once, draws=draws)
 
     def _course(self, rng: np.random.Generator) -> tuple[FloatArray, npt.NDArray[np.float32], dict[str, float]]:
-        """Draw how the day goes: expected opportunities (ticks,), factors of prices (ticks,), and draws by name."""
+        """Draw how the day goes: shares of its volume (ticks,), factors of prices (ticks,), and draws by name."""
         law, ticks = self.law, self.law.ticks
         normal, place = rng.standard_normal(3 + 2 * ticks), rng.random()
         volume = min(float(np.exp(law.volume_noise * (normal[0] - law.volume_noise / 2.0))), BUSIEST)
@@ -93,7 +94,7 @@ class TrafficMarket:
             log_price[tick:] += shock
             draws |= {"shock": shock, "shock_tick": float(tick)}
         level = np.minimum(np.maximum(np.exp(log_price), SLOWEST), DEAREST)
-        return law.opportunities * volume * share, level.astype(np.float32), draws
+        return share, level.astype(np.float32), draws
 
     def _prices(self, kind: IntArray, noise: IntArray, level: npt.NDArray[np.float32]) -> IntArray:
         """Return the prices (n,) of kinds (n,) with this noise (n,) at price levels (n,), micro-currency."""
@@ -132,18 +133,23 @@ class TrafficMarket:
     ) -> Opportunities:
         """Return what is seen of kinds (n,) with these click rates (n,), counts (ticks,) of them in each tick."""
         law, tables = self.law, self.tables
-        pctr = rate.view(np.int32) * 2.0**-law.rate_bits
+        pctr: FloatArray = np.multiply(rate.view(np.int32), 2.0**-law.rate_bits)
         value = pctr * law.worth
         value += tables.rounder
         value -= tables.rounder
         tick = np.repeat(self._ticks, counts)
-        segment = ((kind.astype(np.uint32) * np.uint32(law.segments)) // np.uint32(KINDS)).astype(np.int16)
+        segment = ((kind.astype(np.uint32) * np.uint32(law.segments)) >> KIND_BITS).astype(np.int16)
         user = (rng.random(len(kind)) ** 2 * law.users).astype(np.int32) if law.users else None
-        reserve = _constant(0.0, len(kind)) if tables.reserve is None else tables.reserve[kind] / MICROS
-        soft = None if tables.soft_floor is None else tables.soft_floor[kind] / MICROS
+        reserve = _constant(0.0, len(kind)) if tables.reserve is None else _currency(tables.reserve[kind])
+        soft = None if tables.soft_floor is None else _currency(tables.soft_floor[kind])
         return Opportunities(pctr, _constant(law.cvr, len(kind)), value, reserve, segment, tick, user, soft)
 
 
 def _constant(number: float, n: int) -> FloatArray:
     """Return a column (n,) that holds the same number in every row and takes no memory."""
     return np.ndarray((n,), np.float64, np.float64(number).tobytes(), strides=(0,))
+
+
+def _currency(micros: npt.NDArray[np.float32]) -> FloatArray:
+    """Return whole micro-currency (n,) as currency that to_micros takes back to the same unit."""
+    return micros.astype(np.float64) / MICROS

@@ -16,7 +16,8 @@ from bidpilot.envs.goal import Goal
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-KINDS = 65_536
+KIND_BITS = 16
+KINDS = 2**KIND_BITS
 """Kinds of opportunity, and quantiles of every noise: what 16 random bits pick from."""
 
 MOST_OPPORTUNITIES = 10_000_000
@@ -119,7 +120,7 @@ class TrafficLaw:
     @property
     def most(self) -> int:
         """More opportunities than any day has, a power of 2: twice what the busiest day is expected to have."""
-        return 2 ** int(np.ceil(np.log2(max(2 * BUSIEST * self.opportunities, 4096.0))))
+        return 1 << int(np.ceil(np.log2(max(2 * BUSIEST * self.opportunities, 4096.0))))
 
     @property
     def highest_price(self) -> int:
@@ -167,7 +168,8 @@ class Tables:
     @classmethod
     def of(cls, law: TrafficLaw) -> Tables:
         """Work the tables of a law out."""
-        segment, quantile = np.divmod(np.arange(KINDS) * law.segments + law.segments // 2, KINDS)
+        segment, place = np.divmod(np.arange(KINDS) * law.segments, KINDS)
+        quantile = np.minimum(place + law.segments // 2, KINDS - 1)
         own = law.segment_spread * np.random.default_rng(law.law_seed).standard_normal((2, law.segments))
         quality = law.value_noise * normal_quantiles()[quantile] + own[0, segment]
         quality -= quality.mean()
@@ -188,15 +190,16 @@ def normal_quantiles() -> FloatArray:
     """Return KINDS quantiles (KINDS,) of the standard normal law, each in the middle of its share; they add up to 0."""
     law = NormalDist()
     upper = np.array([law.inv_cdf((place + 0.5) / KINDS) for place in range(KINDS // 2, KINDS)])
-    quantiles = np.concatenate([-upper[::-1], upper])
+    quantiles: FloatArray = np.concatenate([-upper[::-1], upper])
     quantiles.flags.writeable = False
     return quantiles
 
 
 def lognormal(spread: float) -> FloatArray:
     """Return KINDS quantiles (KINDS,) of a log-normal law of mean 1, which theirs is to the last digits."""
-    quantiles = np.exp(spread * (normal_quantiles() - normal_quantiles()[-1]))
-    return np.asarray(quantiles / quantiles.mean())
+    quantiles: FloatArray = np.exp(spread * (normal_quantiles() - normal_quantiles()[-1]))
+    quantiles /= quantiles.mean()
+    return quantiles
 
 
 def _capped(weight: FloatArray, mean: float) -> FloatArray:
@@ -208,7 +211,7 @@ def _capped(weight: FloatArray, mean: float) -> FloatArray:
     free = np.arange(1, len(weight) + 1)  # number of rates below 1
     factor = (mean * len(weight) - (len(weight) - free)) / sums
     fits = (factor * rising <= 1.0) & (factor >= 0.0)
-    return np.minimum(weight * factor[np.flatnonzero(fits)[-1]], 1.0)
+    return np.asarray(np.minimum(weight * factor[np.flatnonzero(fits)[-1]], 1.0))
 
 
 def _floor(micros: FloatArray, law: TrafficLaw) -> npt.NDArray[np.float32]:
