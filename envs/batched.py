@@ -100,7 +100,7 @@ class Batched:
         return sum(info.values(), np.zeros(self.count)), info | dict(zip(COLUMNS, columns, strict=True))
 
     def _grown(self, expected: FloatArray, realised: FloatArray, spend: FloatArray) -> FloatArray:
-        """Return (2, N) by how much the spend above the cost limits has grown in this tick, priced in worth, both ways."""
+        """Return by how much (2, N) the spend above the limits has grown in this tick, priced in worth, both ways."""
         self._sums = self._sums + np.stack((expected, realised, spend))
         before = self._excess
         self._excess = np.maximum(0.0, self._sums[2] / self._limit - self._sums[:2]) * self.scenario.penalty

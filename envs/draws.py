@@ -47,14 +47,15 @@ def draw(
             raise unknown("option of reset", name, Draws.OPTIONS)
     traffic, money, variation, beliefs = streams
     day = options["day"] if "day" in options else market.day(traffic)
+    of_day = {f"day/{name}": amount for name, amount in day.draws.items()}
     scarcity, limit = _amounts(scenario, options, money)
     day, varied = _varied(day, scenario, options, variation)
-    scale = _scale(day, scarcity * forecast.full_cost, forecast, scenario)
-    day, judged = _misjudged(day, scenario, beliefs)
     full_cost = forecast.full_cost
     cost_limit = scenario.limit.cost_limit(limit, scarcity, forecast) if scenario.limit is not None else np.inf
     campaign = Campaign(scarcity * full_cost, forecast.ticks, full_cost, scenario.rules, cost_limit)
-    found = {"scarcity": campaign.scarcity, **day.draws, **varied, **judged}
+    scale = _scale(day, campaign, forecast, scenario)
+    day, judged = _misjudged(day, scenario, beliefs)
+    found = {"scarcity": campaign.scarcity, **of_day, **varied, **judged}
     if scenario.limit is not None:
         found |= {"limit": limit, "cost_limit": cost_limit}
     return day, campaign, found | scale
@@ -112,10 +113,10 @@ def _misjudged(day: Day, scenario: Scenario, rng: np.random.Generator) -> tuple[
     return day.misjudged(factors(spread, day.segments, rng)), {"miscalibration": spread}
 
 
-def _scale(day: Day, budget: float, forecast: Forecast, scenario: Scenario) -> dict[str, float]:
+def _scale(day: Day, campaign: Campaign, forecast: Forecast, scenario: Scenario) -> dict[str, float]:
     """Return what rewards are a share of."""
     if scenario.scale == "hindsight":
-        best = best_of(day, budget)
+        best = best_of(day, campaign.budget, campaign.cost_limit)
         return {"scale": best, "best_value": best}
-    at = forecast.multiplier(budget / forecast.full_cost)
+    at = forecast.multiplier(campaign.scarcity)
     return {"scale": float(forecast.value_at(at).sum() * forecast.full_value)}

@@ -50,9 +50,23 @@ def thinned_frontier(day: Day) -> tuple[FloatArray, FloatArray]:
     return np.append(cost[:-1:step], cost[-1]), np.append(worth[:-1:step], worth[-1])
 
 
-def best_of(day: Day, budget: float) -> float:
-    """Return R* of one budget from the day's stored frontier: quick on a day that is replayed."""
-    return float(np.interp(whole_micros(budget), *day.frontier))
+def best_of(day: Day, budget: float, cost_limit: float = np.inf) -> float:
+    """Return R* of one budget and cost limit from the day's stored frontier: quick on a day that is replayed.
+
+    cost_limit: currency per currency of worth. Cheapest first, the average cost of worth never falls, so the best is
+    the shorter of what the budget buys and what the limit allows.
+    """
+    cost, worth = day.frontier
+    best = float(np.interp(whole_micros(budget), cost, worth))
+    if cost_limit == np.inf:
+        return best
+    excess = cost - cost_limit * MICROS * worth  # convex, and at most 0 at the start where a limit can be kept
+    kept = np.flatnonzero(excess <= 0.0)
+    if not kept.size or kept[-1] == len(cost) - 1:
+        return best if kept.size else 0.0
+    last = int(kept[-1])
+    part = excess[last] / (excess[last] - excess[last + 1])
+    return min(best, float(worth[last] + part * (worth[last + 1] - worth[last])))
 
 
 def best_multiplier(day: Day, budget: float, auction: str = "second_price") -> float:

@@ -68,7 +68,8 @@ class Scenario:
     action: "continuous" or "ladder" (of `levels` multipliers); the action 1 multiplies the controller's bid by
     exp(reach). gain, prior: the controller's, see Controller. reward: names of the terms. scale: what rewards are a
     share of, R* ("hindsight") or the worth that the forecast expects for the budget ("forecast", quicker on fresh
-    traffic). penalty: price of breaking the limit, in worth per worth. traffic: the law of the days where no market is given.
+    traffic). penalty: price of breaking the limit, in worth per worth. traffic: the law of the days where no market is
+    given.
 
     Raises InputError for unknown names, empty ranges or figures out of range.
     """

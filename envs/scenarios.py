@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import gymnasium as gym
 import numpy as np
@@ -16,9 +16,13 @@ from bidpilot.envs.traffic_law import TrafficLaw
 from bidpilot.envs.types import Rules
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bidpilot.envs.ad_selection import AdSelection
 
     from bidpilot.envs.bidding import BiddingEnv
+
+    Kind: TypeAlias = Callable[[Market, Forecast, Scenario, str | None], BiddingEnv]
     from bidpilot.envs.market import Market
 
 TICKS = 48
@@ -61,14 +65,15 @@ MARKETPLACE = "bidpilot/Marketplace-v0"
 def register_all() -> None:
     """Register every scenario as a Gymnasium id (a second call changes nothing)."""
     for name, scenario in SCENARIOS.items():
-        entry = "make_ads" if scenario.environment == "ad_selection" else "make"
-        _register(name, f"bidpilot.envs.scenarios:{entry}", {"scenario": name})
-    _register(MARKETPLACE, "bidpilot.envs.marketplace:Marketplace", {})
+        ads = scenario.environment == "ad_selection"
+        entry = f"bidpilot.envs.scenarios:{'make_ads' if ads else 'make'}"
+        _register(name, entry, None if ads else "bidpilot.envs.vector:make_vector", {"scenario": name})
+    _register(MARKETPLACE, "bidpilot.envs.marketplace:Marketplace", None, {})
 
 
-def _register(name: str, entry: str, arguments: dict[str, str]) -> None:
+def _register(name: str, entry: str, vector: str | None, arguments: dict[str, str]) -> None:
+    """Register an id. vector: of its batched form; Gymnasium steps copies of the others one after the other."""
     if name not in gym.registry:
-        vector = "bidpilot.envs.vector:make_vector"
         gym.register(name, entry_point=entry, vector_entry_point=vector, kwargs=arguments)
 
 
@@ -88,12 +93,12 @@ def make(
     from bidpilot.envs.targeting import Targeting
 
     settings = find_scenario(scenario) if isinstance(scenario, str) else scenario
-    kinds: dict[str, type[BiddingEnv]] = {"pacing": Pacing, "targeting": Targeting, "allocation": Allocation}
+    kinds: dict[str, Kind] = {"pacing": Pacing, "targeting": Targeting, "allocation": Allocation}
     if settings.environment not in kinds:
         raise unknown("environment of one campaign", settings.environment, list(kinds))
     source = market if market is not None else TrafficMarket(settings.traffic)
     known = forecast if forecast is not None else past_forecast(source, settings)
-    return kinds[settings.environment](source, known, settings, render_mode)  # type: ignore[call-arg]  # each fixes groups
+    return kinds[settings.environment](source, known, settings, render_mode)
 
 
 def make_ads(
@@ -101,7 +106,7 @@ def make_ads(
     market: Market | None = None,
     forecast: Forecast | None = None,
     render_mode: str | None = None,
-    **arguments: Any,
+    **arguments: Any,  # noqa: ANN401 - AdSelection's
 ) -> AdSelection:
     """Make an environment of several ads, as make does. arguments: ads and spread, see AdSelection."""
     from bidpilot.envs.ad_selection import AdSelection

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
@@ -60,19 +59,11 @@ class VectorBidding(VectorEnv[Any, Any, Any]):
         return observations, rewards, over, never, infos
 
 
-def make_vector(num_envs: int = 1, *, scenario: str, **arguments: Any) -> VectorEnv[Any, Any, Any]:  # noqa: ANN401 - make's
-    """Make the batched form of a scenario; entry point of gym.make_vec(id, num_envs=...), arguments as of make.
-
-    Environments without a batched core come as Gymnasium's own SyncVectorEnv.
-    """
-    from bidpilot.envs.bidding import BiddingEnv
+def make_vector(num_envs: int = 1, *, scenario: str, **arguments: Any) -> VectorBidding:  # noqa: ANN401 - make's
+    """Make the batched form of a scenario; entry point of gym.make_vec(id, num_envs=...), arguments as of make."""
     from bidpilot.envs.scenarios import make
 
-    like = make(scenario, **arguments)
-    if isinstance(like, BiddingEnv):
-        return VectorBidding(like, num_envs)
-    copies = [lambda: make(scenario, **arguments)] * num_envs
-    return gym.vector.SyncVectorEnv(copies, autoreset_mode=AutoresetMode.SAME_STEP)
+    return VectorBidding(make(scenario, **arguments), num_envs)
 
 
 def seeds(seed: int | Sequence[int | None] | None, count: int) -> list[int | None]:
