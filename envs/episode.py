@@ -9,7 +9,7 @@ import numpy as np
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.types import MICROS, FloatArray, whole_micros
 from bidpilot.envs.arrivals import Arrivals
-from bidpilot.envs.simulator import Memory, play, play_bids
+from bidpilot.envs.simulator import Memory, play, play_bids, posted
 from bidpilot.envs.types import COLUMNS, Campaign, CampaignState, EpisodeResult, Feedback, Outcome
 
 if TYPE_CHECKING:
@@ -101,6 +101,10 @@ class Episode:
     def _remember(self, outcome: Outcome) -> None:
         """Keep what the rules let later ticks depend on, or the bidder see."""
         rules, count = self.campaign.rules, max(int(outcome.offered.sum()), 1)
+        if not rules.censored:
+            told = posted(self.day, self.tick, rules, self._memory)
+            told = told if self.groups > 1 else told.sum(axis=0, keepdims=True)
+            self._posted = np.stack([self._posted[0] + told, told])  # states given out keep what they were told
         if rules.reaction:
             heat = (1.0 - COOLING) * self._memory.heat + COOLING * float(outcome.table[:, WINS].sum()) / count
             self._memory = self._memory._replace(heat=heat)
@@ -109,15 +113,11 @@ class Episode:
             shown = np.zeros(self.day.users, np.int64) if self._memory.shown is None else self._memory.shown
             more = np.bincount(users[outcome.rows], minlength=self.day.users)
             self._memory = self._memory._replace(shown=shown + more)
-        if not rules.censored:
-            posted = self.day.posted[self.tick]
-            self._posted[1] = posted if self.groups > 1 else posted.sum(axis=0, keepdims=True)
-            self._posted[0] += self._posted[1]
 
-    def _priced(self, told: Feedback, posted: FloatArray) -> Feedback:
+    def _priced(self, told: Feedback, market: FloatArray) -> Feedback:
         """Add the market prices seen: every auction's where reported; else a win tells its own, at second price."""
         if not self.campaign.rules.censored:
-            return told._replace(prices=posted[:, 0] / MICROS, priced=posted[:, 1])
+            return told._replace(prices=market[:, 0] / MICROS, priced=market[:, 1])
         return (
             told._replace(prices=told.spend, priced=told.wins)
             if self.campaign.rules.auction == "second_price"

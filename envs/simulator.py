@@ -117,6 +117,18 @@ def scan(
     return _settle(day, market, wanted, bid, left, rules, groups, memory)
 
 
+def posted(day: Day, tick: int, rules: Rules, memory: Memory) -> FloatArray:
+    """Return sum (micro-currency) and number (segments, 2) of a tick's prices that a bid can reach."""
+    if not rules.reaction:
+        told: FloatArray = day.posted[tick]
+        return told
+    market = _market(day, tick, rules, memory)
+    reached = (day.seen.value[market.part] > 0) & (market.price < UNWINNABLE)
+    segment, price = day.seen.segment[market.part][reached], market.price[reached]
+    sums = [np.bincount(segment, weights, day.segments) for weights in (price, None)]
+    return np.column_stack(sums).astype(np.float64, copy=False)
+
+
 def spread(day: Day, tick: int, multipliers: FloatArray) -> FloatArray:
     """Return one multiplier per opportunity of the tick, on the value before misjudgement."""
     segment = day.seen.segment[rows_of(day, tick)]

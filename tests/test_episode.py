@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bidpilot.ctr.errors import InputError
-from bidpilot.ctr.types import MICROS, FloatArray
+from bidpilot.ctr.types import MICROS, UNWINNABLE, FloatArray
 from bidpilot.envs.day import Day
 from bidpilot.envs.episode import Episode
 from bidpilot.envs.simulator import play
-from bidpilot.envs.types import COLUMNS, Campaign, CampaignState, Feedback
+from bidpilot.envs.types import COLUMNS, Campaign, CampaignState, Feedback, Rules
 
 
 @given(seed=st.integers(0, 2**32 - 1))
@@ -56,6 +56,45 @@ def test_a_state_is_not_changed_by_what_comes_later(smooth_day: Callable[..., Da
         for part in ("last", "total"):
             for name in Feedback._fields:
                 np.testing.assert_array_equal(getattr(getattr(state, part), name), getattr(getattr(before, part), name))
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+def test_uncensored_every_price_that_can_be_reached_is_told(messy_day: Callable[..., Day], groups: int) -> None:
+    day, states = messy_day(4, rows=200), []
+    episode = Episode(day, Campaign(0.01, 4, 1.0, Rules(censored=False)), groups)
+    while not episode.over:
+        states.append(episode.state())
+        episode.bid_multipliers(np.array([0.3]))
+    states.append(episode.state())
+    reached = (day.seen.value > 0) & (day.hidden.price < UNWINNABLE)
+    for tick, state in enumerate(states):  # each as it was when it was given out
+        for told, when in ((state.last, day.seen.tick == tick - 1), (state.total, day.seen.tick < tick)):
+            rows = np.flatnonzero(reached & when)
+            group = day.seen.segment[rows] if groups > 1 else np.zeros(len(rows), dtype=np.int64)
+            sums = np.bincount(group, day.hidden.price[rows], groups) / MICROS
+            np.testing.assert_allclose(told.prices, sums, rtol=1e-12)
+            np.testing.assert_array_equal(told.priced, np.bincount(group, minlength=groups))
+
+
+def test_uncensored_the_prices_told_are_those_of_rivals_who_react(smooth_day: Callable[..., Day]) -> None:
+    day = smooth_day(1, rows=400)
+    episode = Episode(day, Campaign(1e6, 4, 1.0, Rules(reaction=1.0, censored=False)))
+    while not episode.over:
+        wins, spend = episode.bid_multipliers(np.array([1e9])).table[0, :2]
+        last = episode.state().last  # who wins everything has paid what was asked
+        assert (last.prices[0] * MICROS, last.priced[0]) == (pytest.approx(spend, rel=1e-12), wins)
+    assert last.prices[0] / last.priced[0] > 1.5 * day.full_cost / len(day) / MICROS
+
+
+def test_censored_a_win_tells_its_price_at_second_price_and_nothing_elsewhere(smooth_day: Callable[..., Day]) -> None:
+    for auction, told in (("second_price", True), ("first_price", False), ("soft_floor", False)):
+        episode = Episode(smooth_day(1), Campaign(0.05, 4, 1.0, Rules(auction)), 3)
+        while not episode.over:
+            episode.bid_multipliers(np.array([2.0]))
+        total = episode.state().total
+        assert total.wins.sum() > 0
+        assert total.prices.tolist() == (told * total.spend).tolist()
+        assert total.priced.tolist() == (told * total.wins).tolist()
 
 
 def test_a_bidders_own_books_are_the_same(smooth_day: Callable[..., Day]) -> None:

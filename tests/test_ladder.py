@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from bidpilot.ctr.types import UNWINNABLE
 from bidpilot.envs.day import Day
-from bidpilot.envs.ladder import rows_table
+from bidpilot.envs.ladder import outcomes_of
 from bidpilot.envs.simulator import HIGHEST, scan
-from bidpilot.envs.types import COLUMNS
+from bidpilot.envs.types import COLUMNS, Rules
 
 ENDLESS = 2**52
 
@@ -30,10 +30,10 @@ def test_ladder_is_the_scan(messy_day: Callable[..., Day], seed: int, ticks: int
         part = slice(day.starts[tick], day.starts[tick + 1])
         pooled, split = wild(day, 1, rng), wild(day, segments, rng)
         each = np.full(part.stop - part.start, pooled[0])
-        by_scan = scan(day, tick, each, ENDLESS, "second_price", groups=1).table
+        by_scan = scan(day, tick, each, ENDLESS, Rules(), groups=1).table
         assert day.pooled.outcome(tick, pooled).tobytes() == by_scan.tobytes()
         if segments > 1:
-            by_scan = scan(day, tick, split[day.seen.segment[part]], ENDLESS, "second_price", groups=segments).table
+            by_scan = scan(day, tick, split[day.seen.segment[part]], ENDLESS, Rules(), groups=segments).table
             assert day.by_segment.outcome(tick, split).tobytes() == by_scan.tobytes()
 
 
@@ -59,8 +59,7 @@ def test_every_ratio_is_a_tie_that_is_won(messy_day: Callable[..., Day]) -> None
 
 def test_what_a_row_counts(messy_day: Callable[..., Day]) -> None:
     day = messy_day(8)
-    table = dict(zip(COLUMNS, rows_table(day, np.arange(len(day))).T, strict=True))
-    assert (table["wins"] == 1).all()
+    table = dict(zip(COLUMNS[2:], outcomes_of(day), strict=True)) | {"spend": day.payable}
     assert (table["clicks"] == day.hidden.click).all()
     assert (table["revenue"] == day.hidden.revenue).all()
     assert (table["predicted_clicks"] == day.seen.pctr).all()
@@ -68,6 +67,21 @@ def test_what_a_row_counts(messy_day: Callable[..., Day]) -> None:
     assert (table["expected"] == day.hidden.expected).all()
     sold = (day.hidden.price < UNWINNABLE) & (day.seen.value > 0)
     assert (table["spend"] == np.where(sold, day.hidden.price, 0)).all()
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+def test_the_conversions_among_the_wins_are_those_of_the_rows_won(smooth_day: Callable[..., Day], seed: int) -> None:
+    day, rng = smooth_day(seed, rows=300), np.random.default_rng(seed)
+    for tick in range(day.ticks):
+        for ladder in (day.pooled, day.by_segment):
+            at = wild(day, ladder.groups, rng)
+            rows = ladder.conversions(tick, ladder.wins(tick, at))
+            each = at[day.seen.segment] if ladder.groups > 1 else at[0]
+            won = (day.seen.tick == tick) & (each >= day.ratio) & (each > 0)
+            assert sorted(rows.tolist()) == np.flatnonzero(won & day.hidden.conversion).tolist()
+            table = ladder.sums(ladder.cells_of(tick), ladder.wins(tick, at))
+            assert table[:, 0].sum() == won.sum()
+            assert table[:, COLUMNS.index("conversions")].sum() == len(rows)
 
 
 @pytest.mark.parametrize("groups", [1, 3])
