@@ -3,17 +3,22 @@
 import numpy as np
 import pytest
 
-from bidpilot.envs.controller import Pacer
+from bidpilot.envs.features import Floats, bounds, names, table
 from bidpilot.envs.forecast import Forecast
-from bidpilot.envs.observations import CLICK_PRIOR, FEATURES, Situation, bounds, encode, names, table
-from bidpilot.envs.types import Campaign, CampaignState, Feedback
+from bidpilot.envs.observations import CLICK_PRIOR, FEATURES, LIMITED, OPEN, features_of
+from bidpilot.envs.residual import Residual
+from bidpilot.envs.scenario import Limit, Scenario
+from bidpilot.envs.types import Campaign, CampaignState, Feedback, Rules
 
 BUDGET_SHARE = 0.25
+PLAIN = Scenario()
+LIMIT = Scenario(limit=Limit("roas", 1.0, 4.0))
+REPORTED = Scenario(rules=Rules(censored=False))
 
 
 def feedback(groups: int = 1, **columns: float | list[float]) -> Feedback:
     """Make feedback of zeros but for some columns."""
-    return Feedback(*(np.broadcast_to(columns.get(name, 0.0), groups) * 1.0 for name in Feedback.__slots__))
+    return Feedback(*(np.broadcast_to(columns.get(name, 0.0), groups) * 1.0 for name in Feedback._fields))
 
 
 def situation(
@@ -23,20 +28,29 @@ def situation(
     last: Feedback | None = None,
     total: Feedback | None = None,
     action: float | list[float] = 0.0,
-) -> Situation:
-    """Make a situation; spent is a share of the budget."""
-    campaign = Campaign(BUDGET_SHARE * forecast.full_cost, forecast.ticks, forecast.full_cost)
-    pacer, none = Pacer(campaign, forecast), feedback(np.size(action))
+    scenario: Scenario = PLAIN,
+    limit: float = float("inf"),
+) -> Residual:
+    """Make what is measured; spent is a share of the budget. The controller has not moved."""
+    budget = BUDGET_SHARE * forecast.full_cost
+    campaign = Campaign(budget, forecast.ticks, forecast.full_cost, scenario.rules, limit)
+    at, none = Residual([campaign], forecast, np.size(action), scenario), feedback(np.size(action))
     left = (1 - spent) * campaign.budget
-    state = CampaignState(tick, spent * campaign.budget, left, total or none, last or none)
-    pacer.target = pacer.target_at(state)
-    value, cost = (curve(pacer.start)[:tick].sum() for curve in (forecast.value_at, forecast.spend_at))
-    return Situation(campaign, forecast, pacer, state, np.atleast_1d(action), float(value), float(cost))
+    state = CampaignState(tick, spent * campaign.budget, left, total or none, last or none).lifted()
+    at.tick, at.spent, at.left, at.total, at.last = state
+    at.pacer.target = at.pacer.target_at(state)
+    at.action = action if np.size(action) == 1 else np.array([action])
+    return at
 
 
-def read(at: Situation) -> dict[str, float]:
+def encode(at: Residual) -> Floats:
+    """Return the observation (d,)."""
+    return at._encoder.one(at) if at.groups == 1 else at._encoder.many(at, 1)[0]
+
+
+def read(at: Residual, scenario: Scenario = PLAIN) -> dict[str, float]:
     """Return the observation by name."""
-    return dict(zip(names(len(at.action)), encode(at).tolist(), strict=True))
+    return dict(zip(names(features_of(scenario), at.groups), encode(at).tolist(), strict=True))
 
 
 def test_time_and_money(forecast: Forecast) -> None:
@@ -66,11 +80,13 @@ def test_the_controller(forecast: Forecast) -> None:
 
 @pytest.mark.parametrize("dearer", [0.5, 1.0, 2.0])
 def test_prices_against_the_forecast(forecast: Forecast, dearer: float) -> None:
-    plain = situation(forecast, tick=6)
-    cost, prior = plain.past_spend * forecast.full_cost, 0.02 * plain.campaign.budget
-    total = feedback(spend=dearer * cost, predicted=plain.past_value * forecast.full_value)
+    start, budget = forecast.multiplier(BUDGET_SHARE), BUDGET_SHARE * forecast.full_cost
+    past_value, past_spend = (curve(start)[:6].sum() for curve in (forecast.value_at, forecast.spend_at))
+    cost, prior = past_spend * forecast.full_cost, 0.02 * budget
+    total = feedback(spend=dearer * cost, predicted=past_value * forecast.full_value)
     expected = np.log((dearer * cost + prior) / (cost + prior))
-    assert read(situation(forecast, tick=6, total=total))["price_level"] == pytest.approx(expected, abs=1e-6)
+    at = situation(forecast, tick=6, spent=dearer * cost / budget, total=total)
+    assert read(at)["price_level"] == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("busier", [0.5, 1.0, 3.0])
@@ -84,7 +100,7 @@ def test_volume_of_the_last_tick_against_that_so_far(forecast: Forecast, busier:
 
 def test_what_is_told_per_group(forecast: Forecast) -> None:
     at = situation(forecast, tick=1, spent=0.5, action=[0.5, -1.0, 0.0])
-    half = at.state.spent
+    half = at.spent[0, 0]
     total = feedback(3, clicks=[8, 0, 3], predicted_clicks=[3, 10, 3], spend=[half / 4, half * 3 / 4, 0])
     seen = read(situation(forecast, tick=1, spent=0.5, total=total, action=[0.5, -1.0, 0.0]))
     assert [seen[f"action[{group}]"] for group in range(3)] == [0.5, -1.0, 0.0]
@@ -105,9 +121,9 @@ def test_with_nothing_seen_nothing_is_said(forecast: Forecast, tick: int) -> Non
 @pytest.mark.parametrize("size", [0.0, 1e-9, 1e12])
 @pytest.mark.parametrize("groups", [1, 8])
 def test_extremes_stay_within_bounds(forecast: Forecast, groups: int, size: float) -> None:
-    low, high = bounds(groups)
-    full = feedback(groups, **dict.fromkeys(Feedback.__slots__, size))
-    action = [1.0] * groups
+    low, high = bounds(FEATURES, groups)
+    full = feedback(groups, **dict.fromkeys(Feedback._fields, size))
+    action = [1.0] * groups if groups > 1 else 1.0
     for tick in (0, 1, 12):
         for multiplier in (1e-300, 1e300):
             at = situation(forecast, tick, 1.0, full, full, action)
@@ -119,18 +135,45 @@ def test_extremes_stay_within_bounds(forecast: Forecast, groups: int, size: floa
 
 @pytest.mark.parametrize("groups", [1, 3])
 def test_names_and_bounds_match_the_table(forecast: Forecast, groups: int) -> None:
-    low, high = bounds(groups)
+    low, high = bounds(FEATURES, groups)
     entries = len(FEATURES) + (groups - 1) * sum(feature.per_group for feature in FEATURES)
-    size = encode(situation(forecast, action=[0.0] * groups)).shape
-    assert low.shape == high.shape == size == (len(names(groups)),) == (entries,)
+    size = encode(situation(forecast, action=[0.0] * groups if groups > 1 else 0.0)).shape
+    assert low.shape == high.shape == size == (len(names(FEATURES, groups)),) == (entries,)
     assert (low < high).all()
     assert np.isfinite([low, high]).all()
-    assert len(set(names(groups))) == entries
+    assert len(set(names(FEATURES, groups))) == entries
 
 
 def test_the_documentation_lists_every_feature() -> None:
-    lines = table().splitlines()[2:]
+    lines = table(FEATURES).splitlines()[2:]
     assert len(lines) == len(FEATURES)
     for line, feature in zip(lines, FEATURES, strict=True):
         assert line.startswith(f"| `{feature.name}` | {feature.unit} | {feature.low:g} .. {feature.high:g} |")
         assert ("one per bid group" in line) == feature.per_group
+
+
+@pytest.mark.parametrize("scenario", [PLAIN, LIMIT, REPORTED, Scenario(limit=LIMIT.limit, rules=REPORTED.rules)])
+def test_a_limit_and_reported_prices_are_seen_where_there_are_any(scenario: Scenario) -> None:
+    features = features_of(scenario)
+    assert set(FEATURES) <= set(features)
+    assert (set(LIMITED) <= set(features)) == (scenario.limit is not None)
+    assert (set(OPEN) <= set(features)) == (not scenario.rules.censored)
+    assert len(features) == len(set(features))
+    assert [f.per_group for f in features] == sorted(f.per_group for f in features)  # what is common comes first
+
+
+def test_what_the_limit_allows(forecast: Forecast) -> None:
+    start, budget = forecast.multiplier(BUDGET_SHARE), BUDGET_SHARE * forecast.full_cost
+    total = feedback(predicted=0.5 * budget / start)
+    seen = read(situation(forecast, 3, 0.3, total=total, scenario=LIMIT, limit=1.5 * start), LIMIT)
+    assert seen["limit"] == pytest.approx(np.log(1.5), abs=1e-6)
+    assert seen["limit_slack"] == pytest.approx(1.5 * 0.5 - 0.3, abs=1e-6)
+
+
+def test_prices_as_they_are_reported(forecast: Forecast) -> None:
+    last, total = feedback(prices=3.0, priced=100), feedback(prices=4.0, priced=400)
+    seen = read(situation(forecast, 3, 0.3, last, total, scenario=REPORTED), REPORTED)
+    assert seen["price_seen"] == pytest.approx(np.log(3.0), abs=1e-6)
+    for silent in (feedback(prices=3.0, priced=100), feedback()):
+        at = situation(forecast, 3, 0.3, feedback(), silent, scenario=REPORTED)
+        assert read(at, REPORTED)["price_seen"] == 0  # a tick without traffic says nothing
