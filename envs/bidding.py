@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from bidpilot.envs.types import Campaign
 
 
+NO_EXCESS = (0.0, 0.0)
+
+
 class BiddingEnv(gym.Env[Floats, Any]):
     """One campaign, one day, a residual action on the feedback controller in every tick.
 
@@ -104,15 +107,15 @@ class BiddingEnv(gym.Env[Floats, Any]):
 
     def _reward(self, tick: int, row: list[float], info: dict[str, Any]) -> float:
         """Return the tick's reward; enter its terms and the tick's counts into info."""
-        expected, realised = row[EXPECTED], row[REVENUE] / MICROS
-        grown = self._grown(expected, realised, row[SPEND] / MICROS) if self.scenario.limit is not None else (0.0, 0.0)
-        view = Tick(expected, realised, *grown, self._controller[tick], self._scale)
+        expected, realised, excess = row[EXPECTED], row[REVENUE] / MICROS, NO_EXCESS
+        if self.scenario.limit is not None:
+            excess = self._grown(expected, realised, row[SPEND] / MICROS)
+        view = Tick(expected, realised, excess[0], excess[1], self._controller[tick], self._scale)
         reward = 0.0
         for name, term in self._terms:
-            amount = term(view)
-            info[name] = amount
+            amount = info[name] = term(view)
             reward += amount
-        info.update(zip(COLUMNS, row, strict=True))
+        info.update(zip(COLUMNS, row))  # noqa: B905 - a row has these columns
         return reward
 
     def _grown(self, expected: float, realised: float, spend: float) -> tuple[float, float]:

@@ -214,6 +214,12 @@ class Day:
         return volumes
 
     @cached_property
+    def bounds(self) -> list[int]:
+        """(ticks + 1) first row of every tick, likewise."""
+        bounds: list[int] = self.starts.tolist()
+        return bounds
+
+    @cached_property
     def pooled(self) -> Ladder:
         """The sorted index over all segments together: one multiplier a tick."""
         from bidpilot.envs.ladder import Ladder  # the index is built from a Day

@@ -1,11 +1,12 @@
 """N episodes in lockstep, each on a day and with a budget of its own: the books of the batched environments.
 
-Two forms with the same interface and the same numbers: Fleet plays stored days through a Bank, Squad plays anything
-else one Episode after the other.
+Three forms with the same interface and the same numbers: Fleet plays stored days through a Bank, Herd (envs/herd)
+passes over days that are played once, Squad plays anything else one Episode after the other.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,7 @@ from bidpilot.ctr.types import MICROS, FloatArray, IntArray, whole_micros
 from bidpilot.envs.bank import Bank
 from bidpilot.envs.episode import Episode, check
 from bidpilot.envs.simulator import HIGHEST, JUDGED, SPEND
-from bidpilot.envs.solo import stored
+from bidpilot.envs.solo import indexed, simple
 from bidpilot.envs.types import COLUMNS, Campaign, CampaignState, Feedback
 
 if TYPE_CHECKING:
@@ -24,28 +25,29 @@ if TYPE_CHECKING:
     from bidpilot.envs.ladder import Ladder
 
 
-def fleet_of(days: Sequence[Day], campaigns: Sequence[Campaign], groups: int, bank: Bank | None) -> Fleet | Squad:
+def fleet_of(days: Sequence[Day], campaigns: Sequence[Campaign], groups: int, bank: Bank | None) -> Lockstep | Squad:
     """Open N episodes in the quickest form that plays them exactly. bank: the last fleet's, used again if it fits."""
-    if all(stored(day, campaign) for day, campaign in zip(days, campaigns, strict=True)):
+    from bidpilot.envs.herd import Herd  # it stands on this module
+
+    pairs = list(zip(days, campaigns, strict=True))
+    if all(indexed(day, campaign) for day, campaign in pairs):
         return Fleet(days, campaigns, groups, bank)
+    if all(day.once and simple(day, campaign) and campaign.rules.plain for day, campaign in pairs):
+        return Herd(days, campaigns, groups)
     return Squad(days, campaigns, groups)
 
 
-class Fleet:
-    """Episodes on stored days under plain rules; one NumPy pass a tick."""
+class Lockstep(ABC):
+    """The books of N episodes under plain rules."""
 
-    def __init__(
-        self, days: Sequence[Day], campaigns: Sequence[Campaign], groups: int, bank: Bank | None = None
-    ) -> None:
-        """Open the books."""
+    bank: Bank | None = None
+
+    def __init__(self, days: Sequence[Day], campaigns: Sequence[Campaign], groups: int) -> None:
+        """Open them."""
         for day, campaign in zip(days, campaigns, strict=True):
             check(day, campaign, groups)
-        self.days, self.campaigns, self.groups = days, campaigns, groups
-        self.tick, self.ticks = 0, days[0].ticks
-        self._belief = _beliefs(days)
-        ladders = _ladders(days, pooled=groups == 1 and self._belief is None)
-        self.bank = bank if bank is not None and bank.covers(ladders) else Bank(ladders)
-        self._slots = self.bank.slots(ladders)
+        self.groups, self.tick, self.ticks = groups, 0, days[0].ticks
+        self.belief = _beliefs(days)
         self.left: IntArray = whole_micros([campaign.budget for campaign in campaigns]).astype(np.int64)
         self._budget = self.left.copy()
         self._volume = _volumes(days, groups)
@@ -53,16 +55,19 @@ class Fleet:
         self._last: FloatArray = np.zeros((len(COLUMNS), len(days), groups))
         self._total: FloatArray = np.zeros_like(self._last)
 
+    @abstractmethod
+    def play(self, multipliers: FloatArray) -> FloatArray:
+        """Return the tables (N, cells, len(COLUMNS)) that finite multipliers (N, cells) on the undistorted values bring.
+
+        cells: groups, or the segments where somebody misjudges them.
+        """
+
     def advance(self, multipliers: FloatArray) -> FloatArray:
         """Play the tick with multipliers (N, groups); return what it brought over all groups, (N, len(COLUMNS))."""
-        at = multipliers if self._belief is None else multipliers * self._belief
-        cell, wins = self.bank.wins(self._slots, self.tick, np.minimum(at, HIGHEST))
-        table = self.bank.sums(cell, wins)
-        late = np.flatnonzero(table[..., SPEND].sum(axis=1) > self.left)
-        if late.size:
-            table[late] = self.bank.settled(cell[late], wins[late], self.left[late])
-        if self._belief is not None:
-            table[..., JUDGED] *= self._belief[..., None]
+        at = multipliers if self.belief is None else multipliers * self.belief
+        table = self.play(np.minimum(at, HIGHEST))
+        if self.belief is not None:
+            table[..., JUDGED] *= self.belief[..., None]
             table = table if self.groups > 1 else table.sum(axis=1, keepdims=True)
         return self._book(table)
 
@@ -82,6 +87,28 @@ class Fleet:
         self.left = self.left - row[:, SPEND].astype(np.int64)
         self.tick += 1
         return row
+
+
+class Fleet(Lockstep):
+    """Episodes on stored days: one search and one look-up a tick."""
+
+    def __init__(
+        self, days: Sequence[Day], campaigns: Sequence[Campaign], groups: int, bank: Bank | None = None
+    ) -> None:
+        """Open the books. bank: used again if it has these days."""
+        super().__init__(days, campaigns, groups)
+        ladders = _ladders(days, pooled=groups == 1 and self.belief is None)
+        self.bank: Bank = bank if bank is not None and bank.covers(ladders) else Bank(ladders)
+        self._slots = self.bank.slots(ladders)
+
+    def play(self, multipliers: FloatArray) -> FloatArray:
+        """Play the tick on the index."""
+        cell, wins = self.bank.wins(self._slots, self.tick, multipliers)
+        table = self.bank.sums(cell, wins)
+        late = np.flatnonzero(table[..., SPEND].sum(axis=1) > self.left)
+        if late.size:
+            table[late] = self.bank.settled(cell[late], wins[late], self.left[late])
+        return table
 
 
 class Squad:

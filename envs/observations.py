@@ -44,9 +44,10 @@ def _volume(s: Residual) -> Amount:
     tick = s.tick
     if tick == 0:
         return 0.0
-    last = s.ops.over_groups(s.last.offered) / s.volume[tick - 1]
-    mean = s.ops.over_groups(s.total.offered) / s.past_volume[tick]
-    return s.ops.log((last + 1.0) / (mean + 1.0))
+    ops = s.ops
+    last = ops.over_groups(s.last.offered) / s.volume[tick - 1]
+    mean = ops.over_groups(s.total.offered) / s.past_volume[tick]
+    return ops.log((last + 1.0) / (mean + 1.0))
 
 
 def _calibration(s: Residual) -> Amount:

@@ -6,6 +6,7 @@ bit. Environments, their batched form and exported policies share this class, so
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,7 +63,7 @@ class Residual:
         self.price_prior = PRICE_PRIOR * self.campaigns.budget
         self.volume: list[float] = np.maximum(forecast.volume, LEAST).tolist()
         self.past_volume: list[float] = np.maximum(_before(forecast.volume[None])[0], LEAST).tolist()
-        self.scarcity = self.ops.log(self.campaigns.scarcity) / np.log(2.0) / 6.0
+        self.scarcity = self.ops.log(self.campaigns.scarcity) / math.log(2.0) / 6.0
         self.limit = self.ops.log(self.campaigns.cost_limit / self.pacer.start) if scenario.limit is not None else 0.0
         self.action: Any = 0.0 if self.ops is SCALARS else np.zeros((self.episodes, groups))
         self.zero = self.action

@@ -19,11 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bidpilot.envs.ad_selection import AdSelection
-
     from bidpilot.envs.bidding import BiddingEnv
+    from bidpilot.envs.market import Market
 
     Kind: TypeAlias = Callable[[Market, Forecast, Scenario, str | None], BiddingEnv]
-    from bidpilot.envs.market import Market
 
 TICKS = 48
 PAST_DAYS = 8

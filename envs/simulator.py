@@ -15,7 +15,6 @@ from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.types import MICROS, UNWINNABLE, BoolArray, FloatArray, IntArray, whole_micros
 from bidpilot.envs.acceptance import accepted
 from bidpilot.envs.auctions import pricing_rule
-from bidpilot.envs.day import ratio_of
 from bidpilot.envs.ladder import outcomes_of
 from bidpilot.envs.types import COLUMNS, Outcome, Rules
 
@@ -97,24 +96,43 @@ def play_bids(
     market = _market(day, tick, rules, memory)
     micros = _on_tick(np.minimum(whole_micros(bids), market.cap), market.step)
     wanted = (micros > 0) & (micros >= market.price) & (market.price < UNWINNABLE) & (day.seen.value[market.part] > 0)
-    return _settle(day, market, wanted, micros[wanted], left, rules, 1, memory)
+    bid = micros[wanted] if rules.auction != "second_price" else None
+    return _settle(day, market, wanted, bid, left, rules, 1, memory)
 
 
 def scan(
-    day: Day, tick: int, multipliers: FloatArray, left: int, rules: Rules, groups: int, memory: Memory = FRESH
+    day: Day, tick: int, multipliers: FloatArray | float, left: int, rules: Rules, groups: int, memory: Memory = FRESH
 ) -> Outcome:
     """Play one tick opportunity by opportunity in time order: the plain reference of the ladder.
 
-    multipliers: (n_tick,), see spread. Works for all rules and whenever the budget binds.
+    multipliers: one for all, or (n_tick,), see spread. Works for all rules and whenever the budget binds.
     """
     market = _market(day, tick, rules, memory)
     value = day.seen.value[market.part]
-    multipliers = np.minimum(multipliers, HIGHEST)
-    wanted = (multipliers > 0) & (multipliers >= ratio_of(market.threshold, value)) & (market.threshold <= market.cap)
-    with np.errstate(over="ignore"):
-        micros = np.minimum(multipliers[wanted] * value[wanted] * MICROS, market.cap)
-    bid = np.maximum(_on_tick(micros, market.step), market.threshold[wanted]) if market.step > 1 else micros
+    wanted = reached(market.threshold, value, np.minimum(multipliers, HIGHEST))
+    if rules.bid_cap:
+        wanted &= market.threshold <= market.cap
+    bid = _bids(market, value, multipliers, wanted) if rules.auction != "second_price" else None
     return _settle(day, market, wanted, bid, left, rules, groups, memory)
+
+
+def reached(price: IntArray, value: FloatArray, multipliers: FloatArray | float) -> BoolArray:
+    """Tell which prices (n,) finite multipliers, one or (n,), on values (n,) win: multiplier >= r, see Day.ratio."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        worth = value * MICROS
+        won = price / worth <= multipliers  # false where either is not a number
+    won &= worth > 0
+    won &= price < UNWINNABLE
+    won &= np.greater(multipliers, 0)
+    return np.asarray(won)
+
+
+def _bids(market: Market, value: FloatArray, multipliers: FloatArray | float, wanted: BoolArray) -> FloatArray:
+    """Return the winning bids (w,) in micro-currency: on the exchange's grid, within its cap, enough to win."""
+    at = multipliers[wanted] if isinstance(multipliers, np.ndarray) else multipliers
+    with np.errstate(over="ignore"):
+        micros = np.minimum(at * value[wanted] * MICROS, market.cap)
+    return np.maximum(_on_tick(micros, market.step), market.threshold[wanted]) if market.step > 1 else micros
 
 
 def posted(day: Day, tick: int, rules: Rules, memory: Memory) -> FloatArray:
@@ -179,24 +197,37 @@ def _on_tick(micros: FloatArray, step: int) -> FloatArray:
 
 
 def _settle(
-    day: Day, market: Market, wanted: BoolArray, bid: FloatArray, left: int, rules: Rules, groups: int, memory: Memory
+    day: Day,
+    market: Market,
+    wanted: BoolArray,
+    bid: FloatArray | None,
+    left: int,
+    rules: Rules,
+    groups: int,
+    memory: Memory,
 ) -> Outcome:
-    """Charge what the bids (micro-currency) on the wanted rows cost, in time order, as far as the budget goes."""
-    rows = np.flatnonzero(wanted) + market.part.start
-    floor = day.seen.soft_floor
-    soft = None if floor is None else whole_micros(floor[rows]).astype(np.int64)
-    cost = pricing_rule(rules.auction)(market.price[wanted], bid, soft)
+    """Charge what the bids (w,) (micro-currency) on the wanted rows cost, in time order, as far as the budget goes.
+
+    bid: None at second price, where it does not matter.
+    """
+    won = np.flatnonzero(wanted)
+    rows, cost = won + market.part.start, market.price[won]
+    if bid is not None:
+        floor = day.seen.soft_floor
+        soft = None if floor is None else whole_micros(floor[rows]).astype(np.int64)
+        cost = pricing_rule(rules.auction)(cost, bid, soft)
     users = day.seen.user[rows] if rules.frequency_cap and day.seen.user is not None else None
-    won = accepted(cost, left, users, memory.shown, rules.frequency_cap)
-    rows, cost = rows[won], cost[won]
+    if users is not None or np.add.reduce(cost) > left:
+        kept = accepted(cost, left, users, memory.shown, rules.frequency_cap)
+        rows, cost = rows[kept], cost[kept]
     return Outcome(offered(day, market.tick, groups), count(day, rows, cost, groups), rows)
 
 
 def count(day: Day, rows: IntArray, cost: IntArray, groups: int) -> FloatArray:
     """Return the table (groups, len(COLUMNS)) of won rows (w,) that cost this much (w,)."""
-    columns = [np.ones(len(rows)), cost, *(column[rows] for column in outcomes_of(day))]
+    columns = [cost, *(column[rows] for column in outcomes_of(day))]
     if groups == 1 and day.belief is None:
-        return np.array([[float(column.sum()) for column in columns]])
+        return np.array([[len(rows), *map(np.add.reduce, columns)]], dtype=np.float64)
     segment = day.seen.segment[rows]
-    sums = [np.bincount(segment, column, minlength=day.segments) for column in columns]
+    sums = [np.bincount(segment, column, minlength=day.segments) for column in (None, *columns)]
     return grouped(np.column_stack(sums).astype(np.float64, copy=False), day.belief, groups)

@@ -1,4 +1,4 @@
-"""One campaign with one multiplier on a stored day, played in floats: the numbers of Episode, a quarter of its time."""
+"""One campaign with one multiplier, played in floats: the numbers of Episode in a quarter of its time."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from bidpilot.ctr.types import MICROS, FloatArray, whole_micros
 from bidpilot.envs.episode import Episode, check
 from bidpilot.envs.settlement import settle
-from bidpilot.envs.simulator import HIGHEST
-from bidpilot.envs.types import COLUMNS, Campaign, CampaignState, EpisodeResult, Feedback
+from bidpilot.envs.simulator import HIGHEST, scan
+from bidpilot.envs.types import COLUMNS, Campaign, CampaignState, EpisodeResult
 
 if TYPE_CHECKING:
     from bidpilot.envs.day import Day
@@ -19,16 +19,56 @@ if TYPE_CHECKING:
 Row = list[float]
 
 
-def stored(day: Day, campaign: Campaign) -> bool:
-    """Tell whether a day is there to be replayed through its index, under rules it plays exactly, nothing late."""
+def simple(day: Day, campaign: Campaign) -> bool:
+    """Tell whether a tick depends on earlier ones by the budget alone, and all that happens is told at once."""
     rules = campaign.rules
-    return rules.plain and rules.censored and day.hidden.delay is None and not day.once
+    return rules.censored and not (rules.reaction or rules.frequency_cap) and day.hidden.delay is None
+
+
+def indexed(day: Day, campaign: Campaign) -> bool:
+    """Tell whether a day is there to be replayed through its index, under rules that it plays exactly."""
+    return simple(day, campaign) and campaign.rules.plain and not day.once
 
 
 def episode_of(day: Day, campaign: Campaign, groups: int) -> Episode | Solo:
     """Open an episode in the quickest form that plays it exactly."""
-    quick = groups == 1 and day.belief is None and stored(day, campaign)
+    quick = groups == 1 and day.belief is None and simple(day, campaign)
     return Solo(day, campaign) if quick else Episode(day, campaign, groups)
+
+
+class Told:
+    """Reads as Feedback does, from a row of an outcome table: most of it is never looked at."""
+
+    __slots__ = ("offered", "row")
+
+    def __init__(self, offered: float, row: Row) -> None:
+        """Keep the row."""
+        self.offered, self.row = offered, row
+
+    @property
+    def wins(self) -> float:
+        """Auctions won."""
+        return self.row[0]
+
+    @property
+    def spend(self) -> float:
+        """Currency."""
+        return self.row[1] / MICROS
+
+    @property
+    def clicks(self) -> float:
+        """Clicks."""
+        return self.row[2]
+
+    @property
+    def predicted_clicks(self) -> float:
+        """Predicted clicks."""
+        return self.row[5]
+
+    @property
+    def predicted(self) -> float:
+        """Predicted worth."""
+        return self.row[6]
 
 
 class Solo:
@@ -40,8 +80,10 @@ class Solo:
         self.day, self.campaign, self.groups = day, campaign, 1
         self.tick = 0
         self.left = self._budget = int(whole_micros(campaign.budget))
-        ladder, self._volume = day.pooled, day.volumes
-        self._cells, self._ratio, self._prefix = ladder.cells, ladder.ratio, ladder.prefix
+        self._volume, self._cells = day.volumes, day.bounds
+        self._indexed = indexed(day, campaign)
+        if self._indexed:
+            self._ratio, self._prefix = day.pooled.ratio, day.pooled.prefix
         self._offered = 0.0
         self._rows: list[Row] = []
         self._last: Row = [0.0] * len(COLUMNS)
@@ -54,11 +96,8 @@ class Solo:
 
     def advance(self, multiplier: float) -> Row:
         """Play the tick with one multiplier and return what it brought, in the order of COLUMNS."""
-        tick, wins = self.tick, self._wins(multiplier)
-        row: Row = self._prefix[self._cells[tick] + tick + wins].tolist()
-        row.insert(0, float(wins))
-        if row[1] > self.left:
-            row = self._settled(wins)
+        tick = self.tick
+        row = self._climbed(tick, multiplier) if self._indexed else self._scanned(tick, multiplier)
         self._rows.append(row)
         self._last, self._total = row, list(map(add, self._total, row))
         self._offered += self._volume[tick]
@@ -68,10 +107,10 @@ class Solo:
 
     def glance(self) -> CampaignState:
         """Return what the bidder knows now, in floats."""
-        tick = self.tick
-        last = _told(self._volume[tick - 1] if tick else 0.0, self._last)
-        spent, left = (self._budget - self.left) / MICROS, self.left / MICROS
-        return CampaignState(tick, spent, left, _told(self._offered, self._total), last)
+        tick, left = self.tick, self.left
+        last = Told(self._volume[tick - 1] if tick else 0.0, self._last)
+        spent = (self._budget - left) / MICROS
+        return CampaignState(tick, spent, left / MICROS, Told(self._offered, self._total), last)  # type: ignore[arg-type]  # reads as Feedback does
 
     def result(self) -> EpisodeResult:
         """Return the episode's tables."""
@@ -80,12 +119,20 @@ class Solo:
         offered = np.where(np.arange(self.day.ticks) < self.tick, self.day.volume[:, 0], 0)
         return EpisodeResult(self.campaign, offered, table, self.day.traffic_hash)
 
-    def _wins(self, multiplier: float) -> int:
-        """Return how many opportunities of the tick are won, see Ladder.wins."""
-        if not multiplier > 0:
-            return 0
-        part = self._ratio[self._cells[self.tick] : self._cells[self.tick + 1]]
-        return int(part.searchsorted(min(multiplier, HIGHEST), "right"))
+    def _climbed(self, tick: int, multiplier: float) -> Row:
+        """Return what the tick brings, by the index."""
+        low, wins = self._cells[tick], 0
+        if multiplier > 0:
+            part = self._ratio[low : self._cells[tick + 1]]
+            wins = int(part.searchsorted(min(multiplier, HIGHEST), "right"))
+        row: Row = self._prefix[low + tick + wins].tolist()
+        row.insert(0, float(wins))
+        return row if row[1] <= self.left else self._settled(wins)
+
+    def _scanned(self, tick: int, multiplier: float) -> Row:
+        """Return what the tick brings, by looking at each opportunity."""
+        row: Row = scan(self.day, tick, multiplier, self.left, self.campaign.rules, 1).table[0].tolist()
+        return row
 
     def _settled(self, wins: int) -> Row:
         """Return what the tick brings where the budget does not allow all wins."""
@@ -93,9 +140,3 @@ class Solo:
         budget, first = np.array([self.left]), ladder.starts[tick]
         row: Row = settle(ladder.prefix, ladder.order, first, tick, np.array([[wins]]), budget)[0, 0].tolist()
         return row
-
-
-def _told(offered: float, row: Row) -> Feedback:
-    wins, spend, clicks, conversions, revenue, likely, predicted, _ = row
-    paid = spend / MICROS
-    return Feedback(offered, wins, paid, clicks, conversions, revenue / MICROS, likely, predicted, paid, wins)

@@ -7,6 +7,7 @@ those of the law, tails end at 4.3 standard deviations.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 LONGEST = 2**15 - 1
 """Ticks; no report takes longer."""
 
-SLOWEST, DEAREST = 1e-6, 1e6
-"""Limits of the factor by which a day's prices move together."""
+LARGEST = 2**25 - 2**16
+"""Bytes; glibc keeps no block of 32 MB."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +44,13 @@ class TrafficMarket:
     @cached_property
     def tables(self) -> Tables:
         """What the bits are looked up in."""
+        keep_memory()
         return Tables.of(self.law)
 
     @cached_property
     def profile(self) -> FloatArray:
         """(ticks,) share of a day's volume, surges aside."""
         return self.law.profile()
-
-    @cached_property
-    def _ticks(self) -> npt.NDArray[np.int16]:
-        return np.arange(self.law.ticks, dtype=np.int16)
 
     @property
     def segment_count(self) -> int:
@@ -75,26 +73,44 @@ class TrafficMarket:
         hidden = Hidden(price, click, conversion, revenue, seen.value, delay)
         return Day.trusted(seen, hidden, law.ticks, law.segments, once=law.once, draws=draws)
 
+    @cached_property
+    def _ticks(self) -> npt.NDArray[np.int16]:
+        """(ticks,) their numbers."""
+        return np.arange(self.law.ticks, dtype=np.int16)
+
+    @cached_property
+    def _steps(self) -> FloatArray:
+        """(2, 1) log-sd of a step of the walks of volume and of prices."""
+        return np.array([[self.law.surge], [self.law.drift]]) / math.sqrt(self.law.ticks)
+
+    @cached_property
+    def _same(self) -> tuple[FloatArray, FloatArray]:
+        """The columns that are the same in every row, cvr and no reserve: as long as any day, without memory."""
+        cvr, nothing = (np.broadcast_to(number, self.law.most) for number in (self.law.cvr, 0.0))
+        return cvr, nothing
+
+    @cached_property
+    def _worth(self) -> int:
+        """Micro-currency, what a click or conversion is worth."""
+        return int(to_micros(self.law.goal.worth))
+
     def _course(self, rng: np.random.Generator) -> tuple[FloatArray, npt.NDArray[np.float32], dict[str, float]]:
         """Draw how the day goes: shares of its volume (ticks,), factors of prices (ticks,), and draws by name."""
         law, ticks = self.law, self.law.ticks
         normal, place = rng.standard_normal(3 + 2 * ticks), rng.random()
-        volume = min(float(np.exp(law.volume_noise * (normal[0] - law.volume_noise / 2.0))), BUSIEST)
-        share = self.profile
-        if law.surge:
-            share = share * np.exp(normal[3 : 3 + ticks].cumsum() * (law.surge / np.sqrt(ticks)))
-            share /= share.sum()
-        log_price = np.full(ticks, law.level * normal[1])
-        if law.drift:
-            log_price += normal[3 + ticks :].cumsum() * (law.drift / np.sqrt(ticks))
-        draws = {"volume": volume, "price_level": float(np.exp(law.level * normal[1]))}
-        draws["price_drift"] = float(np.exp(log_price[-1])) / draws["price_level"]
+        volume, level, sign = normal[:3].tolist()
+        draws = {
+            "volume": min(math.exp(law.volume_noise * (volume - law.volume_noise / 2.0)), BUSIEST),
+            "price_level": math.exp(law.level * level),
+        }
+        surge, drift = np.exp(normal[3:].reshape(2, ticks).cumsum(axis=1) * self._steps)
+        share, price = self.profile * surge, drift * draws["price_level"]
+        draws["price_drift"] = float(drift[-1])
         if law.shock:
-            shock, tick = float(np.copysign(law.shock, normal[2])), 1 + int(place * (ticks - 1))
-            log_price[tick:] += shock
+            shock, tick = math.copysign(law.shock, sign), 1 + int(place * (ticks - 1))
+            price[tick:] *= math.exp(shock)
             draws |= {"shock": shock, "shock_tick": float(tick)}
-        level = np.minimum(np.maximum(np.exp(log_price), SLOWEST), DEAREST)
-        return share, level.astype(np.float32), draws
+        return share / share.sum(), price.astype(np.float32), draws
 
     def _prices(self, kind: IntArray, noise: IntArray, level: npt.NDArray[np.float32]) -> IntArray:
         """Return the prices (n,) of kinds (n,) with this noise (n,) at price levels (n,), micro-currency."""
@@ -112,7 +128,7 @@ class TrafficMarket:
     ) -> tuple[BoolArray, IntArray, npt.NDArray[np.int16] | None]:
         """Draw what clicks (n,) lead to: conversion (n,), revenue (n,) in micro-currency and delay (n,) in ticks."""
         law, n = self.law, len(click)
-        clicked = np.flatnonzero(click)
+        clicked = click.nonzero()[0]
         converts, worth, wait = rng.random((3, len(clicked)))
         chosen = converts < law.cvr
         rows = clicked[chosen]
@@ -121,7 +137,7 @@ class TrafficMarket:
         if law.goal.kind == "value":
             revenue[rows] = self.tables.worth[(worth[chosen] * KINDS).astype(np.intp)]
         else:
-            revenue[clicked if law.goal.kind == "clicks" else rows] = int(to_micros(law.goal.worth))
+            revenue[clicked if law.goal.kind == "clicks" else rows] = self._worth
         if not law.delay:
             return conversion, revenue, None
         delay = np.zeros(n, dtype=np.int16)
@@ -132,22 +148,27 @@ class TrafficMarket:
         self, kind: IntArray, rate: npt.NDArray[np.uint32], counts: IntArray, rng: np.random.Generator
     ) -> Opportunities:
         """Return what is seen of kinds (n,) with these click rates (n,), counts (ticks,) of them in each tick."""
-        law, tables = self.law, self.tables
+        law, tables, n = self.law, self.tables, len(kind)
         pctr: FloatArray = np.multiply(rate.view(np.int32), 2.0**-law.rate_bits)
         value = pctr * law.worth
         value += tables.rounder
         value -= tables.rounder
+        cvr, nothing = self._same
         tick = np.repeat(self._ticks, counts)
         segment = ((kind.astype(np.uint32) * np.uint32(law.segments)) >> KIND_BITS).astype(np.int16)
-        user = (rng.random(len(kind)) ** 2 * law.users).astype(np.int32) if law.users else None
-        reserve = _constant(0.0, len(kind)) if tables.reserve is None else _currency(tables.reserve[kind])
+        user = (rng.random(n) ** 2 * law.users).astype(np.int32) if law.users else None
+        reserve = nothing[:n] if tables.reserve is None else _currency(tables.reserve[kind])
         soft = None if tables.soft_floor is None else _currency(tables.soft_floor[kind])
-        return Opportunities(pctr, _constant(law.cvr, len(kind)), value, reserve, segment, tick, user, soft)
+        return Opportunities(pctr, cvr[:n], value, reserve, segment, tick, user, soft)
 
 
-def _constant(number: float, n: int) -> FloatArray:
-    """Return a column (n,) that holds the same number in every row and takes no memory."""
-    return np.ndarray((n,), np.float64, np.float64(number).tobytes(), strides=(0,))
+def keep_memory() -> None:
+    """Let the C library keep the memory of a day for the next one; without effect where it is not glibc.
+
+    glibc gives large blocks back to the system at once, until one is freed: it then keeps blocks up to that size. New
+    pages would take a third of the time that traffic takes. This block is never touched, so it costs nothing.
+    """
+    np.empty(LARGEST, dtype=np.int8)
 
 
 def _currency(micros: npt.NDArray[np.float32]) -> FloatArray:

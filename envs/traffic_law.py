@@ -36,13 +36,13 @@ COUNTS = {
 AMOUNTS = {
     **dict.fromkeys(("ctr", "cvr", "diurnal"), (0.0, 1.0)),
     **dict.fromkeys(("value_noise", "worth_noise", "price_noise", "segment_spread"), (0.0, 5.0)),
-    **dict.fromkeys(("volume_noise", "surge", "level", "drift", "shock"), (0.0, 5.0)),
+    **dict.fromkeys(("volume_noise", "surge", "level", "drift", "shock"), (0.0, 2.0)),
     "price_follows_value": (-5.0, 5.0),
     "delay": (0.0, 1e6),
     "reserve": (0.0, 1e3),
     "soft_floor": (0.0, 1e3),
 }
-"""Least and most of the figures. Beyond a log-sd of 5 the 65,536 quantiles say little about the law."""
+"""Least and most of the figures. Beyond, 65,536 quantiles say little about a law, and prices no longer fit float32."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from bidpilot.envs.forecast import Forecast
 from bidpilot.envs.market import draw_days
 from bidpilot.envs.observations import bounds, names
 from bidpilot.envs.scenarios import Scenario, default_market, make
-from bidpilot.envs.types import Campaign
+from bidpilot.envs.types import Campaign, Rules
 
 if TYPE_CHECKING:
     from typing import Literal
@@ -58,7 +58,7 @@ def past(days: tuple[Day, ...]) -> Past:
 def test_a_silent_network_is_the_controller_to_the_bit(
     groups: int, auction: str, share: float, days: tuple[Day, ...], past: Past
 ) -> None:
-    campaign = Campaign(share * past.forecast.full_cost, TICKS, past.forecast.full_cost, auction)
+    campaign = Campaign(share * past.forecast.full_cost, TICKS, past.forecast.full_cost, Rules(auction))
     silent = LearnedPolicy(network(groups, loud=0.0), Scenario(gain=0.2), past.forecast)
     controller = incremental.Config(0.2).build(past)
     one, two = (run_episode(p, days[3], campaign, np.random.default_rng(0)) for p in (silent, controller))

@@ -376,8 +376,8 @@ def test_a_bidder_may_misjudge_it() -> None:
         ({"price": 0.0}, "price must lie in"),
         ({"price": 1e9}, "use another unit"),
         ({"goal": Goal("clicks", 1e9)}, "use a larger unit"),
-        *(({name: -0.1}, f"{name} must lie in 0..5") for name in ("price_noise", "value_noise", "volume_noise")),
-        *(({name: float("nan")}, f"{name} must lie in 0..5") for name in ("surge", "level", "drift", "shock")),
+        *(({name: -0.1}, f"{name} must lie in 0..5") for name in ("price_noise", "value_noise", "worth_noise")),
+        *(({name: float("nan")}, f"{name} must lie in 0..2") for name in ("surge", "level", "drift", "shock")),
         *(({name: -1.0}, f"{name} must lie in 0..1") for name in ("delay", "reserve", "soft_floor")),
     ],
 )
