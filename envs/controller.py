@@ -64,7 +64,7 @@ class Pacer:
         self.start = self.multiplier = _form(start, self.ops)
         to_come = np.cumsum(plan[:, ::-1], axis=1)[:, ::-1]
         self.plan = by_tick(plan, self.ops)
-        self.planned = by_tick(np.cumsum(np.pad(plan, ((0, 0), (1, 0))), axis=1), self.ops)
+        self.planned = by_tick(before(plan), self.ops)
         self._to_come = by_tick(to_come, self.ops)
         self.target = _form(np.zeros(len(scarcity)), self.ops)
         self._spent = self.target
@@ -140,6 +140,13 @@ class Controller:
             return common if self.groups == 1 else np.repeat(common, self.groups, axis=1)
         total = state.total
         return common * (total.clicks + self.prior) / (total.predicted_clicks + self.prior)
+
+
+def before(rows: FloatArray) -> FloatArray:
+    """Return the sums (N, ticks + 1) of rows (N, ticks) before each tick."""
+    sums = np.zeros((len(rows), rows.shape[1] + 1))
+    np.cumsum(rows, axis=1, out=sums[:, 1:])
+    return sums
 
 
 def by_tick(rows: FloatArray, ops: Ops) -> Any:  # noqa: ANN401 - a list of floats, or (ticks, N, 1)

@@ -198,6 +198,11 @@ class Day:
         return np.stack(sums, axis=-1).reshape(self.ticks, self.segments, 2).astype(np.float64, copy=False)
 
     @cached_property
+    def certain(self) -> bool:
+        """Tell whether every value is above 0 and every price one that a bid can reach."""
+        return len(self) > 0 and bool(self.seen.value.min() > 0 and self.hidden.price.max() < UNWINNABLE)
+
+    @cached_property
     def users(self) -> int:
         """Number of users: one more than the highest id."""
         return 0 if self.seen.user is None or not len(self) else int(self.seen.user.max()) + 1

@@ -57,7 +57,7 @@ class Lockstep(ABC):
 
     @abstractmethod
     def play(self, multipliers: FloatArray) -> FloatArray:
-        """Return the tables (N, cells, len(COLUMNS)) that finite multipliers (N, cells) on the undistorted values bring.
+        """Return the tables (N, cells, len(COLUMNS)) of finite multipliers (N, cells) on the undistorted values.
 
         cells: groups, or the segments where somebody misjudges them.
         """

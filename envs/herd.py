@@ -45,13 +45,11 @@ class Herd(Lockstep):
         if (np.bincount(owner, cost, len(self.left)) > self.left).any():
             kept = affordable_each(cost, owner, self.left)
             rows, cell, cost = rows[kept], cell[kept], cost[kept]
-        table = np.empty((multipliers.size, len(COLUMNS)))
-        table[:, 0], table[:, 1] = (
-            np.bincount(cell, minlength=multipliers.size),
-            np.bincount(cell, cost, multipliers.size),
-        )
+        size = multipliers.size
+        table = np.empty((size, len(COLUMNS)))
+        table[:, 0], table[:, 1] = np.bincount(cell, minlength=size), np.bincount(cell, cost, size)
         for column, amounts in enumerate(self._outcomes, start=2):
-            table[:, column] = np.bincount(cell, amounts[rows], multipliers.size)
+            table[:, column] = np.bincount(cell, amounts[rows], size)
         return table.reshape(*multipliers.shape, -1)
 
     def _rows(self) -> tuple[IntArray, IntArray]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bidpilot.envs.controller import Campaigns, Controller, by_tick
+from bidpilot.envs.controller import Campaigns, Controller, before, by_tick
 from bidpilot.envs.features import Encoder, Floats
 from bidpilot.envs.observations import features_of
 from bidpilot.envs.ops import SCALARS
@@ -62,7 +62,7 @@ class Residual:
         self.rate = by_tick(_rate(forecast, np.ravel(self.pacer.start)), self.ops)
         self.price_prior = PRICE_PRIOR * self.campaigns.budget
         self.volume: list[float] = np.maximum(forecast.volume, LEAST).tolist()
-        self.past_volume: list[float] = np.maximum(_before(forecast.volume[None])[0], LEAST).tolist()
+        self.past_volume: list[float] = np.maximum(before(forecast.volume[None])[0], LEAST).tolist()
         self.scarcity = self.ops.log(self.campaigns.scarcity) / math.log(2.0) / 6.0
         self.limit = self.ops.log(self.campaigns.cost_limit / self.pacer.start) if scenario.limit is not None else 0.0
         self.action: Any = 0.0 if self.ops is SCALARS else np.zeros((self.episodes, groups))
@@ -91,11 +91,6 @@ class Residual:
 def _rate(forecast: Forecast, start: FloatArray) -> FloatArray:
     """Return the expected cost of a unit of worth (N, ticks + 1) before each tick, currency, at multipliers (N,)."""
     scale = forecast.full_cost / forecast.full_value
-    cost, worth = _before(forecast.spend_at(start)), _before(forecast.value_at(start))
+    cost, worth = before(forecast.spend_at(start)), before(forecast.value_at(start))
     some = worth > 0
     return np.where(some, cost / np.where(some, worth, 1.0) * scale, 1.0 / start[:, None])
-
-
-def _before(rows: Any) -> Any:  # noqa: ANN401 - arrays (N, ticks)
-    """Return the sums (N, ticks + 1) before each tick."""
-    return np.cumsum(np.pad(rows, ((0, 0), (1, 0))), axis=1)

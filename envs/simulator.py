@@ -109,18 +109,24 @@ def scan(
     """
     market = _market(day, tick, rules, memory)
     value = day.seen.value[market.part]
-    wanted = reached(market.threshold, value, np.minimum(multipliers, HIGHEST))
+    at = min(multipliers, HIGHEST) if isinstance(multipliers, float) else np.minimum(multipliers, HIGHEST)
+    wanted = reached(market.threshold, value, at, certain=day.certain)
     if rules.bid_cap:
         wanted &= market.threshold <= market.cap
     bid = _bids(market, value, multipliers, wanted) if rules.auction != "second_price" else None
     return _settle(day, market, wanted, bid, left, rules, groups, memory)
 
 
-def reached(price: IntArray, value: FloatArray, multipliers: FloatArray | float) -> BoolArray:
-    """Tell which prices (n,) finite multipliers, one or (n,), on values (n,) win: multiplier >= r, see Day.ratio."""
+def reached(price: IntArray, value: FloatArray, multipliers: FloatArray | float, *, certain: bool = False) -> BoolArray:
+    """Tell which prices (n,) finite multipliers, one or (n,), on values (n,) win: multiplier >= r, see Day.ratio.
+
+    certain: all values are above 0 and all prices in reach, so that need not be looked at.
+    """
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         worth = value * MICROS
-        won = price / worth <= multipliers  # false where either is not a number
+        won = price.astype(np.float64) / worth <= multipliers  # false where either is not a number
+    if certain and isinstance(multipliers, float) and multipliers > 0:
+        return np.asarray(won)
     won &= worth > 0
     won &= price < UNWINNABLE
     won &= np.greater(multipliers, 0)
