@@ -119,18 +119,19 @@ class Scenario:
         Raises TypeError or InputError for settings that are none.
         """
         plain: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()}
-        limit, law = plain["limit"], plain["traffic"]
-        parts = {
-            "rules": Rules(**plain["rules"]),
-            "limit": None if limit is None else Limit(**limit),
-            "traffic": TrafficLaw(**law | {"goal": Goal(**law["goal"])}),
-        }
-        return cls(**plain | parts)
+        for name, kind in (("rules", Rules), ("limit", Limit), ("traffic", _law)):
+            if name in plain and not (name == "limit" and plain[name] is None):
+                plain[name] = kind(**plain[name])
+        return cls(**plain)
 
     @property
     def can_switch_off(self) -> bool:
         """Tell whether an action at the low end stops bidding for its group."""
         return self.environment == "targeting"
+
+
+def _law(goal: dict[str, Any], **figures: Any) -> TrafficLaw:  # noqa: ANN401 - of any field
+    return TrafficLaw(**figures, goal=Goal(**goal))
 
 
 def check_range(name: str, bounds: Range) -> None:

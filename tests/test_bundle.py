@@ -19,10 +19,12 @@ from bidpilot.agents.bundle import PARTS, load_bundle, write_bundle
 from bidpilot.agents.learned import Actor, Floats, LearnedPolicy
 from bidpilot.agents.rollout import run_episode
 from bidpilot.ctr.errors import InputError
+from bidpilot.envs.features import bounds, names
 from bidpilot.envs.forecast import Forecast
 from bidpilot.envs.market import draw_days
-from bidpilot.envs.observations import bounds, names
-from bidpilot.envs.scenarios import Scenario, default_market
+from bidpilot.envs.observations import FEATURES
+from bidpilot.envs.scenario import Scenario
+from bidpilot.envs.scenarios import default_market
 from bidpilot.envs.types import Campaign
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ def a_day() -> Day:
 @pytest.fixture(scope="module")
 def policy() -> LearnedPolicy:
     rng = np.random.default_rng(1)
-    width = len(names(GROUPS))
+    width = len(names(FEATURES, GROUPS))
     shapes = ((16, width), (16, 16), (GROUPS, 16))
     weights = tuple(rng.normal(0, 0.4, shape).astype(np.float32) for shape in shapes)
     biases = tuple(rng.normal(0, 0.4, shape[0]).astype(np.float32) for shape in shapes)
@@ -54,7 +56,7 @@ def policy() -> LearnedPolicy:
 
 @pytest.fixture(scope="module")
 def probes(policy: LearnedPolicy) -> tuple[Floats, Floats]:
-    low, high = bounds(GROUPS)
+    low, high = bounds(FEATURES, GROUPS)
     observations = np.random.default_rng(2).uniform(low, high, (1_000, len(low))).astype(np.float32)
     return observations, policy.actor(observations).astype(np.float32)
 
@@ -99,8 +101,8 @@ def test_the_manifest_describes_every_part_and_feature(path: Path) -> None:
     assert set(manifest["parts"]) == set(PARTS[1:])
     for name, entry in manifest["parts"].items():
         assert entry == {"bytes": len(parts[name]), "sha256": hashlib.sha256(parts[name]).hexdigest()}
-    low, high = bounds(GROUPS)
-    assert [f["name"] for f in manifest["features"]] == names(GROUPS)
+    low, high = bounds(FEATURES, GROUPS)
+    assert [f["name"] for f in manifest["features"]] == names(FEATURES, GROUPS)
     assert [(f["low"], f["high"]) for f in manifest["features"]] == list(zip(low.tolist(), high.tolist(), strict=True))
 
 
@@ -111,7 +113,7 @@ def test_a_fresh_process_without_torch_and_sb3_gives_the_same_actions_and_episod
     day, full_cost = a_day(), policy.forecast.full_cost
     arrays = {f"seen.{name}": getattr(day.seen, name) for name in day.seen.__slots__}
     arrays |= {f"hidden.{name}": getattr(day.hidden, name) for name in day.hidden.__slots__}
-    np.savez(tmp_path / "day.npz", **arrays)
+    np.savez(tmp_path / "day.npz", **{name: array for name, array in arrays.items() if array is not None})
     code = f"""
         import sys
         import numpy as np
@@ -124,8 +126,8 @@ def test_a_fresh_process_without_torch_and_sb3_gives_the_same_actions_and_episod
         policy = load_bundle(Path({str(path)!r})).policy
         actions = policy.actor(np.load("in.npz")["observations"])
         day = np.load("day.npz")
-        seen = Opportunities(*(day["seen." + name] for name in Opportunities.__slots__))
-        hidden = Hidden(*(day["hidden." + name] for name in Hidden.__slots__))
+        seen = Opportunities(*(day.get("seen." + name) for name in Opportunities.__slots__))
+        hidden = Hidden(*(day.get("hidden." + name) for name in Hidden.__slots__))
         campaign = Campaign({0.2 * full_cost!r}, {TICKS}, {full_cost!r})
         built = Day.build(seen, hidden, {TICKS}, {day.segments})
         result = run_episode(policy, built, campaign, np.random.default_rng(0))

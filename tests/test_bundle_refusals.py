@@ -22,10 +22,12 @@ from bidpilot.agents import bundle
 from bidpilot.agents.bundle import PARTS, load_bundle, write_bundle
 from bidpilot.agents.learned import Actor, LearnedPolicy
 from bidpilot.ctr.errors import InputError
+from bidpilot.envs.features import bounds
 from bidpilot.envs.forecast import Forecast
 from bidpilot.envs.market import draw_days
-from bidpilot.envs.observations import bounds
-from bidpilot.envs.scenarios import Scenario, default_market
+from bidpilot.envs.observations import FEATURES
+from bidpilot.envs.scenario import Scenario
+from bidpilot.envs.scenarios import default_market
 
 GROUPS = 8
 
@@ -34,7 +36,7 @@ GROUPS = 8
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a true bundle; its graph, which loading does not read, is left out to save the seconds of its export."""
     rng = np.random.default_rng(1)
-    low, high = bounds(GROUPS)
+    low, high = bounds(FEATURES, GROUPS)
     shapes = ((16, len(low)), (16, 16), (GROUPS, 16))
     weights = tuple(rng.normal(0, 0.4, shape).astype(np.float32) for shape in shapes)
     biases = tuple(rng.normal(0, 0.4, shape[0]).astype(np.float32) for shape in shapes)
@@ -186,15 +188,18 @@ def test_a_policy_that_does_not_answer_as_its_probes_is_refused(path: Path, tmp_
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 2}, "bundle format 2, this bidpilot reads 1"),
-        ({"format": "1\n"}, "bundle format"),
+        ({"format": 1}, "bundle format 1, this bidpilot reads 2"),
+        ({"format": "2\n"}, "bundle format"),
         ({"features": []}, "the policy observes"),
         ({"actor": {"layers": 0}}, "not a complete policy bundle"),
         ({"actor": {"layers": 4, "activation": "tanh", "head": "clip", "clip": 10.0}}, "not a complete policy bundle"),
         ({"actor": {"layers": 2, "activation": "tanh", "head": "clip", "clip": 10.0}}, "the policy observes"),
         ({"actor": {"layers": 3, "activation": "relu", "head": "clip", "clip": 10.0}}, "differ from the probes"),
         ({"actor": {"layers": 3, "activation": "tanh", "head": "clip", "clip": "far"}}, "not a complete"),
-        ({"scenario": {"environment": "racing"}}, "unknown environment 'racing'; known: pacing, targeting"),
+        (
+            {"scenario": {"environment": "racing"}},
+            "unknown environment 'racing'; known: ad_selection, allocation, pacing, targeting",
+        ),
         ({"scenario": {"colour": 1}}, "not a complete policy bundle"),
         ({"parts": []}, "not a complete policy bundle"),
         ({"parts": {}}, "not a complete policy bundle"),
@@ -212,7 +217,7 @@ def test_a_manifest_that_does_not_fit_is_refused(
     assert message in refusal(odd)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "null", "{", "\xff", "[" * 100_000, '{"format": 1}'])
+@pytest.mark.parametrize("text", ["", "[]", "null", "{", "\xff", "[" * 100_000, '{"format": 2}'])
 def test_a_manifest_that_is_none_is_refused(text: str, path: Path, tmp_path: Path) -> None:
     odd = tmp_path / "odd.zip"
     odd.write_bytes(sealed(list((parts_of(path) | {"manifest.json": text.encode("latin-1")}).items())))

@@ -17,10 +17,12 @@ from bidpilot.agents.learned import Actor, Floats, LearnedPolicy
 from bidpilot.agents.rollout import run_episode
 from bidpilot.ctr.errors import InputError
 from bidpilot.envs.day import Day
+from bidpilot.envs.features import bounds, names
 from bidpilot.envs.forecast import Forecast
 from bidpilot.envs.market import draw_days
-from bidpilot.envs.observations import bounds, names
-from bidpilot.envs.scenarios import Scenario, default_market, make
+from bidpilot.envs.observations import FEATURES
+from bidpilot.envs.scenario import Scenario
+from bidpilot.envs.scenarios import default_market, make
 from bidpilot.envs.types import Campaign, Rules
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ SEGMENTS = 8
 def network(groups: int, loud: float = 1.0, hidden: tuple[int, ...] = (8, 8), seed: int = 1) -> Actor:
     """Return a random network whose last layer is multiplied by `loud`."""
     rng = np.random.default_rng(seed)
-    width = len(names(groups))
+    width = len(names(FEATURES, groups))
     sizes = (width, *hidden, groups)
     weights = [rng.normal(0, 0.5, (b, a)).astype(np.float32) for a, b in pairwise(sizes)]
     biases = [rng.normal(0, 0.5, b).astype(np.float32) for b in sizes[1:]]
@@ -152,7 +154,7 @@ def test_the_network_computes_what_the_formula_says(
 @given(st.integers(1, 40), st.sampled_from([1, SEGMENTS]), st.integers(0, 99))
 def test_a_batch_gives_what_single_calls_give(rows: int, groups: int, seed: int) -> None:
     actor = network(groups)
-    low, high = bounds(groups)
+    low, high = bounds(FEATURES, groups)
     batch: Floats = np.random.default_rng(seed).uniform(low, high, (rows, len(low))).astype(np.float32)
     together = actor(batch)
     assert together.shape == (rows, groups)

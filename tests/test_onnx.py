@@ -14,17 +14,21 @@ import pytest
 from bidpilot.agents.learned import Actor, Floats
 from bidpilot.agents.onnx import onnx_bytes
 from bidpilot.ctr.errors import InputError
-from bidpilot.envs.observations import bounds, names
+from bidpilot.envs.features import bounds, names
+from bidpilot.envs.observations import FEATURES
+from bidpilot.envs.residual import OFF
+from bidpilot.envs.scenario import Scenario
 
 if TYPE_CHECKING:
     from typing import Literal
 
 REACH = 0.7
+SCENARIO = Scenario(reach=REACH)
 
 
 def network(groups: int) -> Actor:
     rng = np.random.default_rng(1)
-    sizes = (len(names(groups)), 16, 16, groups)
+    sizes = (len(names(FEATURES, groups)), 16, 16, groups)
     pairs = list(pairwise(sizes))
     weights = tuple(rng.normal(0, 0.4, (b, a)).astype(np.float32) for a, b in pairs)
     biases = tuple(rng.normal(0, 0.4, b).astype(np.float32) for _, b in pairs)
@@ -32,13 +36,13 @@ def network(groups: int) -> Actor:
 
 
 def observations(groups: int, rows: int = 500) -> Floats:
-    low, high = bounds(groups)
+    low, high = bounds(FEATURES, groups)
     return np.random.default_rng(2).uniform(low, high, (rows, len(low))).astype(np.float32)
 
 
 def exported(actor: Actor) -> bytes:
     probes = observations(actor.groups)
-    return onnx_bytes(actor, REACH, probes, actor(probes).astype(np.float32))
+    return onnx_bytes(actor, SCENARIO, probes, actor(probes).astype(np.float32))
 
 
 def answers(data: bytes, batch: Floats) -> dict[str, Any]:
@@ -61,6 +65,16 @@ def test_parity(groups: int, activation: Literal["tanh", "relu"], head: Literal[
         assert np.abs(got["factor"] - np.exp(REACH * actor(batch))).max() <= 1e-5
 
 
+def test_a_group_switched_off_has_the_factor_0_as_in_the_environment() -> None:
+    actor, batch = network(8), observations(8, 2_000)
+    scenario = Scenario("targeting", reach=REACH)
+    got = answers(onnx_bytes(actor, scenario, batch, actor(batch).astype(np.float32)), batch)
+    off = got["action"] <= OFF
+    assert 0 < off.mean() < 0.5
+    assert (got["factor"][off] == 0).all()
+    assert np.abs(got["factor"] - np.exp(REACH * got["action"]))[~off].max() <= 1e-5
+
+
 def test_the_graph_is_one_file_that_tells_nothing_of_the_machine_it_was_made_on() -> None:
     onnx = pytest.importorskip("onnx")
     data = exported(network(1))
@@ -75,7 +89,7 @@ def test_the_graph_is_one_file_that_tells_nothing_of_the_machine_it_was_made_on(
 def test_a_graph_that_answers_differently_is_refused() -> None:
     actor, probes = network(1), observations(1)
     with pytest.raises(InputError, match="differ from the probes by"):
-        onnx_bytes(actor, REACH, probes, (actor(probes) - 0.001).astype(np.float32))
+        onnx_bytes(actor, SCENARIO, probes, (actor(probes) - 0.001).astype(np.float32))
 
 
 @pytest.mark.parametrize("package", ["onnxruntime", "onnx"])

@@ -14,12 +14,14 @@ from bidpilot.agents.base import Past
 from bidpilot.agents.learned import Actor, Floats, LearnedPolicy
 from bidpilot.agents.rollout import run_episode
 from bidpilot.ctr.errors import InputError
+from bidpilot.envs.features import names
 from bidpilot.envs.forecast import Forecast
 from bidpilot.envs.hindsight import best_value
 from bidpilot.envs.market import Market, MiscalibratedMarket, draw_days
-from bidpilot.envs.observations import names
+from bidpilot.envs.observations import FEATURES
 from bidpilot.envs.replay import ReplayMarket
-from bidpilot.envs.scenarios import SCENARIOS, Scenario, default_market, make
+from bidpilot.envs.scenario import Scenario
+from bidpilot.envs.scenarios import SCENARIOS, default_market, make
 from bidpilot.envs.types import Campaign
 
 if TYPE_CHECKING:
@@ -129,7 +131,7 @@ def test_another_seed_gives_another_policy(job: Job) -> None:
 
 def test_the_network_taken_out_answers_as_sb3_does(trained: tuple[sb3.Config, sb3.Trained]) -> None:
     _, result = trained
-    assert result.observations.shape == (200, len(names(8)))
+    assert result.observations.shape == (200, len(names(FEATURES, 8)))
     assert result.actions.shape == (200, 8)
     assert np.ptp(result.actions) > 1e-3
     assert np.abs(result.actor(result.observations) - result.actions).max() <= 1e-5
