@@ -194,13 +194,14 @@ def test_days_of_the_exchange_are_of_its_size_and_realise_what_they_promise() ->
 
 def test_misjudging_changes_only_what_is_seen() -> None:
     plain = exchange_market().day(np.random.default_rng(2))
-    wrong = MiscalibratedMarket(exchange_market(), 0.3).day(np.random.default_rng(2))
+    wrong = MiscalibratedMarket(exchange_market(), (0.3, 0.3)).day(np.random.default_rng(2))
+    seen = wrong.sight(slice(0, len(wrong)))
     for name in ("price", "click", "conversion", "revenue", "expected"):
         np.testing.assert_array_equal(getattr(plain.hidden, name), getattr(wrong.hidden, name))
     for name in ("pcvr", "reserve", "segment", "tick"):
-        np.testing.assert_array_equal(getattr(plain.seen, name), getattr(wrong.seen, name))
-    factor = wrong.seen.value / plain.seen.value
-    np.testing.assert_allclose(wrong.seen.pctr, plain.seen.pctr * factor, rtol=1e-6)
+        np.testing.assert_array_equal(getattr(plain.seen, name), getattr(seen, name))
+    factor = seen.value / plain.seen.value
+    np.testing.assert_allclose(seen.pctr, plain.seen.pctr * factor, rtol=1e-6)
     by_segment = [factor[plain.seen.segment == segment] for segment in range(8)]
     assert all(np.ptp(each) < 1e-6 for each in by_segment)
     assert len({round(float(each[0]), 6) for each in by_segment}) == 8
@@ -210,9 +211,9 @@ def test_misjudging_changes_only_what_is_seen() -> None:
 
 def test_the_factor_is_one_on_average_and_spread_as_set(market: Market) -> None:
     factors: list[float] = []
-    for day in draw_days(MiscalibratedMarket(market, 0.8), 100, np.random.default_rng(0)):
+    for day in draw_days(MiscalibratedMarket(market, (0.8, 0.8)), 100, np.random.default_rng(0)):
         first = [int(np.argmax(day.seen.segment == segment)) for segment in range(8)]
-        factors.extend(day.seen.value[first] / day.hidden.expected[first])
+        factors.extend(day.believed[first] / day.hidden.expected[first])
     assert np.mean(np.log(factors)) == pytest.approx(-0.32, abs=4 * 0.8 / np.sqrt(800))  # a mean of 1
     assert np.std(np.log(factors)) == pytest.approx(0.8, rel=0.1)
 
@@ -225,5 +226,14 @@ def test_a_misjudged_rate_is_still_a_rate(smooth_day: Callable[..., Day]) -> Non
             day = smooth_day(0)
             return Day.build(replace(day.seen, pctr=np.full(len(day), 0.9)), day.hidden, day.ticks, day.segments)
 
-    pctr = [MiscalibratedMarket(Sure(), 2.0).day(np.random.default_rng(seed)).seen.pctr for seed in range(5)]
+    days = [MiscalibratedMarket(Sure(), (2.0, 2.0)).day(np.random.default_rng(seed)) for seed in range(5)]
+    pctr = [day.sight(slice(0, len(day))).pctr for day in days]
     assert 0 < np.min(pctr) < np.max(pctr) == 1
+
+
+def test_a_range_of_spreads_is_drawn_anew_for_every_day(market: Market) -> None:
+    def spread(bounds: tuple[float, float]) -> float:
+        days = draw_days(MiscalibratedMarket(market, bounds), 60, np.random.default_rng(0))
+        return float(np.std([np.std(np.log(np.asarray(day.belief))) for day in days]))
+
+    assert spread((0.0, 1.0)) > 2 * spread((0.5, 0.5)) > 0
