@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 TICKS = 48
 PAST_DAYS = 8
-PAST = np.random.SeedSequence(0, spawn_key=(101,))
-"""Stream of the default past days: a key of its own, so that no reset(seed) ever meets the same days."""
+PAST = (101,)
+"""Key of the stream of the default past days: one of its own, so that no reset(seed) ever meets the same days."""
 
 
 HARD = TrafficLaw(drift=0.2, shock=0.5, delay=4.0, users=2_000, reserve=0.3, once=True)
@@ -118,7 +118,7 @@ def make_ads(
 
 def past_forecast(market: Market, scenario: Scenario) -> Forecast:
     """Measure past days drawn from a market, on a stream that no reset(seed) ever meets."""
-    past = draw_days(market, PAST_DAYS, np.random.default_rng(PAST))
+    past = draw_days(market, PAST_DAYS, np.random.default_rng(np.random.SeedSequence(0, spawn_key=PAST)))
     measure = Forecast.with_parts if scenario.environment == "allocation" else Forecast.of
     return measure(past, scenario.rules.auction)
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from bidpilot.envs.day import Day
 
 EXPECTED = COLUMNS.index("expected")
-TRIALS = np.random.SeedSequence(0, spawn_key=(103,))
-"""Stream of the policies' own draws in trials: the same for every candidate, shared with no role of a run."""
+TRIALS = (103,)
+"""Key of the stream of the policies' own draws in trials: the same for all candidates, shared with no role of a run."""
 
 
 def campaign_for(days: Sequence[Day], share: float, auction: str) -> Campaign:
@@ -32,7 +32,7 @@ def campaign_for(days: Sequence[Day], share: float, auction: str) -> Campaign:
 
 def scores(policy: BiddingPolicy, days: Sequence[Day], campaign: Campaign) -> FloatArray:
     """Return R / R* (days,): expected worth against the most that the budget could have bought."""
-    streams = np.random.default_rng(TRIALS).spawn(len(days))
+    streams = np.random.default_rng(np.random.SeedSequence(0, spawn_key=TRIALS)).spawn(len(days))
     earned = [
         run_episode(policy, day, campaign, rng).table[:, EXPECTED].sum() for day, rng in zip(days, streams, strict=True)
     ]
