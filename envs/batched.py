@@ -85,6 +85,11 @@ class Batched:
         return self._residual.observe(self.fleet.glance()), rewards, info
 
     @property
+    def offered(self) -> float:
+        """Return the opportunities of all episodes so far."""
+        return float(self.fleet.glance().total.offered.sum())
+
+    @property
     def over(self) -> bool:
         """Tell whether the horizon is reached."""
         return self.fleet.tick >= self.fleet.ticks

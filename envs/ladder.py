@@ -18,6 +18,7 @@ from bidpilot.envs.types import COLUMNS
 
 if TYPE_CHECKING:
     from bidpilot.ctr.types import BoolArray, FloatArray, IntArray
+    from bidpilot.envs.blocks import Blocks
     from bidpilot.envs.day import Day
 
 Keys = npt.NDArray[np.complex128]
@@ -63,6 +64,18 @@ class Ladder:
         keys.real = np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
         keys.imag = self.ratio
         return keys
+
+    @cached_property
+    def _blocks(self) -> dict[int, Blocks]:
+        return {}
+
+    def blocks(self, cell: int) -> Blocks:
+        """Return a cell sorted by blocks of time, built when it is first asked for."""
+        if cell not in self._blocks:
+            from bidpilot.envs.blocks import Blocks  # it reads a Ladder
+
+            self._blocks[cell] = Blocks(self, cell)
+        return self._blocks[cell]
 
     def outcome(self, tick: int, multipliers: FloatArray) -> FloatArray:
         """Return the table (groups, len(COLUMNS)) of a tick at these multipliers (groups,), budget aside."""

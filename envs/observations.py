@@ -1,7 +1,7 @@
 """What a learner sees of a campaign: FEATURES gives the encoder, the Box bounds and the documentation.
 
 Every feature is scale-free and bounded; none reads anything that has not arrived. Measures take a Residual and run in
-floats or arrays, see envs/ops.
+floats or arrays, see envs/ops; they have names, because environments are pickled with them.
 """
 
 from __future__ import annotations
@@ -81,49 +81,55 @@ def _price_seen(s: Residual) -> Amount:
     return ops.where(some, ops.log(now / mean), 0.0)
 
 
+def _time_left(s: Residual) -> Amount:
+    return 1.0 - s.tick / s.campaigns.horizon
+
+
+def _budget_left(s: Residual) -> Amount:
+    return s.left / s.campaigns.budget
+
+
+def _multiplier(s: Residual) -> Amount:
+    return s.ops.log(s.pacer.multiplier / s.pacer.start)
+
+
+def _scarcity(s: Residual) -> Amount:
+    return s.scarcity
+
+
+def _limit(s: Residual) -> Amount:
+    return s.limit
+
+
+def _action(s: Residual) -> Amount:
+    return s.action
+
+
+def _spend_share(s: Residual) -> Amount:
+    return s.total.spend / s.ops.clip(s.spent, 1e-9, np.inf)
+
+
 COMMON = (
-    Feature("time_left", "share", 0, 1, "ticks to come", lambda s: 1.0 - s.tick / s.campaigns.horizon),
-    Feature("budget_left", "share", 0, 1, "budget not yet spent", lambda s: s.left / s.campaigns.budget),
+    Feature("time_left", "share", 0, 1, "ticks to come", _time_left),
+    Feature("budget_left", "share", 0, 1, "budget not yet spent", _budget_left),
     Feature("pace_error", "share", -1, 1, "spent minus planned share of the budget", _pace_error),
     Feature("last_spend", "ratio - 1", -1, 3, "spend of the last tick against its target now", _last_spend),
-    Feature(
-        "multiplier",
-        "log",
-        -3,
-        3,
-        "controller's pacing multiplier against the forecast's",
-        lambda s: s.ops.log(s.pacer.multiplier / s.pacer.start),
-    ),
+    Feature("multiplier", "log", -3, 3, "controller's pacing multiplier against the forecast's", _multiplier),
     Feature("price_level", "log", -2, 2, "cost per predicted worth so far against the forecast's", _price_level),
     Feature("win_rate", "share", 0, 1, "wins among the last tick's opportunities", _win_rate),
     Feature("volume", "log", -2, 2, "last tick's opportunities against the episode's so far", _volume),
-    Feature(
-        "scarcity",
-        "log2 / 6",
-        -1.5,
-        0.5,
-        "budget against the expected cost of winning everything",
-        lambda s: s.scarcity,
-    ),
+    Feature("scarcity", "log2 / 6", -1.5, 0.5, "budget against the expected cost of winning everything", _scarcity),
     Feature("next_share", "ratio", 0, 4, "planned spend of the coming tick against an even plan", _next_share),
 )
 LIMITED = (
-    Feature("limit", "log", -3, 3, "cost limit per worth against the starting multiplier", lambda s: s.limit),
+    Feature("limit", "log", -3, 3, "cost limit per worth against the starting multiplier", _limit),
     Feature("limit_slack", "share", -1, 1, "what the limit still allows, as a share of the budget", _limit_slack),
 )
 OPEN = (Feature("price_seen", "log", -2, 2, "mean price of the last tick's auctions against all so far", _price_seen),)
 PER_GROUP = (
-    Feature("action", "-", -1, 1, "the previous action", lambda s: s.action, per_group=True),
+    Feature("action", "-", -1, 1, "the previous action", _action, per_group=True),
     Feature("calibration", "log", -2, 2, "clicks against predicted clicks so far", _calibration, per_group=True),
-    Feature(
-        "spend_share",
-        "share",
-        0,
-        1,
-        "share of the spend so far",
-        lambda s: s.total.spend / s.ops.clip(s.spent, 1e-9, np.inf),
-        per_group=True,
-    ),
+    Feature("spend_share", "share", 0, 1, "share of the spend so far", _spend_share, per_group=True),
 )
 FEATURES = COMMON + PER_GROUP
 """Every observation of a campaign without limit under sealed prices, in order."""

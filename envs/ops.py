@@ -40,6 +40,10 @@ class Ops(Protocol):
 class Scalars:
     """Floats: one episode, one bid group."""
 
+    def __reduce__(self) -> str:
+        """Pickle as the one instance."""
+        return "SCALARS"
+
     @staticmethod
     def exp(x: float) -> float:
         """Return e to the x."""
@@ -68,6 +72,10 @@ class Scalars:
 
 class Arrays:
     """Arrays (N, G) and (N, 1): N episodes in lockstep."""
+
+    def __reduce__(self) -> str:
+        """Pickle as the one instance."""
+        return "ARRAYS"
 
     @staticmethod
     def exp(x: FloatArray) -> FloatArray:

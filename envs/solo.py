@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from bidpilot.envs.day import Day
 
 Row = list[float]
+MANY = 4096
+"""Wins beyond which a tick in which the money runs out is settled by blocks."""
 
 
 def simple(day: Day, campaign: Campaign) -> bool:
@@ -136,6 +138,8 @@ class Solo:
 
     def _settled(self, wins: int) -> Row:
         """Return what the tick brings where the budget does not allow all wins."""
+        if wins > MANY:
+            return self.day.pooled.blocks(self.tick).settle(wins, self.left)
         tick, ladder = np.array([[self.tick]]), self.day.pooled
         budget, first = np.array([self.left]), ladder.starts[tick]
         row: Row = settle(ladder.prefix, ladder.order, first, tick, np.array([[wins]]), budget)[0, 0].tolist()

@@ -57,6 +57,10 @@ class TrafficMarket:
         """Number of segments."""
         return self.law.segments
 
+    def __reduce__(self) -> tuple[type[TrafficMarket], tuple[TrafficLaw]]:
+        """Be copied and sent as the law alone: tables are worked out again."""
+        return TrafficMarket, (self.law,)
+
     def day(self, rng: np.random.Generator) -> Day:
         """Draw one day."""
         law = self.law
@@ -64,7 +68,8 @@ class TrafficMarket:
         n = rng.poisson(law.opportunities * draws["volume"])
         counts = rng.multinomial(n, share)
         bits = rng.integers(0, 2**64 - 1, n, dtype=np.uint64, endpoint=True)
-        kind, noise = (bits.view(np.uint16)[place::4].astype(np.intp) for place in (0, 1))
+        quarters = bits.view(np.uint16)
+        kind, noise = quarters[::4].astype(np.intp), quarters[1::4].astype(np.intp)
         rate = self.tables.rate[kind]
         click = (bits.view(np.uint32)[1::2] >> (32 - law.rate_bits)) < rate
         price = self._prices(kind, noise, np.repeat(level, counts))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
@@ -117,22 +117,22 @@ class TrafficLaw:
                 f"exact; got {self.goal.worth}: use a larger unit of currency"
             )
 
-    @property
+    @cached_property
     def most(self) -> int:
         """More opportunities than any day has, a power of 2: twice what the busiest day is expected to have."""
         return 1 << int(np.ceil(np.log2(max(2 * BUSIEST * self.opportunities, 4096.0))))
 
-    @property
+    @cached_property
     def highest_price(self) -> int:
         """Micro-currency; no price is higher."""
         return min(EXACT // self.most, HIGHEST_PRICE)
 
-    @property
+    @cached_property
     def rate_bits(self) -> int:
         """Click rates are multiples of 2**-rate_bits."""
         return min(30, (EXACT // self.most).bit_length() - 1)
 
-    @property
+    @cached_property
     def worth(self) -> float:
         """Currency, expected worth of a click."""
         return self.goal.worth if self.goal.kind == "clicks" else self.goal.worth * self.cvr

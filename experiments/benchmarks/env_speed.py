@@ -1,91 +1,103 @@
-"""How fast the simulator is: the ladder beside the plain scan on the same work, and whole environment steps.
+"""How fast the environments are: each kind of work beside a plain reference on the same work.
 
-Run: python -m bidpilot.experiments.benchmarks.env_speed. Figures are CPU time of one thread; the ratio is the result.
+Run: python -m bidpilot.experiments.benchmarks.env_speed. Figures are per second of CPU time of one thread, the best of
+several passes: the ratio is the result. --markdown prints the tables as the README has them.
 """
 
 from __future__ import annotations
 
-import time
+import sys
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-import gymnasium as gym
-import numpy as np
 from rich.console import Console
 from rich.table import Table
+from tqdm import tqdm
 
-import bidpilot.envs  # noqa: F401 - registers the ids
-from bidpilot.envs.scenarios import SCENARIOS, default_market
-from bidpilot.envs.simulator import play, scan
-from bidpilot.envs.types import Rules
+from bidpilot.experiments.benchmarks import env_work as work
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bidpilot.ctr.types import FloatArray
-    from bidpilot.envs.day import Day
+PASSES = 7
+OFFERS, STEPS = "opportunities", "steps"
 
-SIZES = (5_000, 50_000, 500_000)
-ENOUGH = 10**18
-REPEATS = 5
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table.
+
+    prepare: builds the work and returns (ours, reference), functions that do it once, see env_work.
+    peer: the best public figure for the like of it, in the same unit, and whose it is; "" where there is none.
+    """
+
+    name: str
+    unit: str
+    prepare: Callable[[], tuple[work.Work, work.Work]]
+    peer: str = ""
+
+
+ROWS = (
+    Row("7 ticks x 200, fresh traffic, one environment", OFFERS, partial(work.fresh, 7, 200, 40), "0.65 M (RTBGym)"),
+    Row("7 ticks x 200, fresh traffic, 256 at once", OFFERS, partial(work.fresh_batch, 7, 200), "0.65 M (RTBGym)"),
+    Row("48 ticks x 10,417, fresh traffic", OFFERS, partial(work.fresh, 48, 10_417, 1), "2.9 M (RTBGym)"),
+    Row("48 ticks x 10,417, replayed by the ladder", OFFERS, work.replay, "13 M (NeurIPS replay)"),
+    Row("48 bidders x 3 slots x 10,417, GSP alone", OFFERS, work.gsp_alone, "75 k (AuctionNet)"),
+    Row("48-buyer episode, 500,000 in 48 ticks", OFFERS, work.marketplace, "20.7 k (AuctionNet)"),
+    Row("Pacing, 1,000 a tick", STEPS, partial(work.pacing, 1_000, 48, 20, resets=False)),
+    Row("Pacing, 10,417 a tick", STEPS, partial(work.pacing, 10_417, 48, 20, resets=False), "280 (RTBGym)"),
+    Row("Pacing, 100,000 a tick", STEPS, partial(work.pacing, 100_000, 12, 60, resets=False)),
+    Row("Pacing, 1,000,000 a tick", STEPS, partial(work.pacing, 1_000_000, 4, 200, resets=False)),
+    Row("Pacing, 10,417 a tick, resets included", STEPS, partial(work.pacing, 10_417, 48, 20, resets=True)),
+    Row("Pacing, 256 at once", STEPS, partial(work.batch, "bidpilot/Pacing-v0", resets=False)),
+    Row("Pacing, 256 at once, resets included", STEPS, partial(work.batch, "bidpilot/Pacing-v0", resets=True)),
+    Row("Targeting, 256 at once", STEPS, partial(work.batch, "bidpilot/Targeting-v0", resets=False)),
+)
 
 
 def main() -> None:
-    """Print both tables."""
+    """Measure all rows and print the tables."""
+    rows = [(row, *measured(row)) for row in tqdm(ROWS, desc="env_speed", unit="row", disable=None)]
+    lines = [
+        (row.name, row.unit, row.peer or "-", short(ours), short(plain), f"{ours / plain:,.1f}")
+        for row, ours, plain in rows
+    ]
+    head = ("work", "per CPU second", "best public peer", "bidpilot", "plain reference", "ratio")
+    sizes = work.memory()
+    if "--markdown" in sys.argv[1:]:
+        text = [
+            f"| {' | '.join(head)} |",
+            "|---|---|---:|---:|---:|---:|",
+            *(f"| {' | '.join(line)} |" for line in lines),
+        ]
+        sys.stdout.write("\n".join([*text, "", sizes, ""]))
+        return
+    table = Table(*head)
+    for line in lines:
+        table.add_row(*line)
     console = Console()
-    console.print(_ladder_table())
-    console.print(_step_table())
+    console.print(table)
+    console.print(sizes)
 
 
-def _ladder_table() -> Table:
-    table = Table("opportunities a day", "multipliers", "ladder, us a tick", "scan, us a tick", "scan / ladder")
-    for size in SIZES:
-        day = default_market(size).day(np.random.default_rng(0))
-        for groups in (1, day.segments):
-            middle = np.full(groups, float(np.median(day.ratio)))
-            fast = _per_call(partial(_ladder, day, middle), day)
-            slow = _per_call(partial(_scan, day, middle), day)
-            table.add_row(f"{size:,}", str(groups), f"{fast:.1f}", f"{slow:.1f}", f"{slow / fast:.1f}")
-    return table
+def measured(row: Row) -> tuple[float, float]:
+    """Return the rates of our way and of the plain one, passes alternating so that both meet the same machine."""
+    ours, plain = row.prepare()
+    best = [0.0, 0.0]
+    for _ in range(PASSES):
+        for place, job in enumerate((ours, plain)):
+            done, seconds = job()
+            best[place] = max(best[place], done / max(seconds, 1e-9))
+    return best[0], best[1]
 
 
-def _ladder(day: Day, multipliers: FloatArray, tick: int) -> None:
-    play(day, tick, multipliers, ENOUGH)
-
-
-def _scan(day: Day, multipliers: FloatArray, tick: int) -> None:
-    segment = day.seen.segment[day.starts[tick] : day.starts[tick + 1]]
-    spread = multipliers[segment] if len(multipliers) > 1 else np.full(len(segment), multipliers[0])
-    scan(day, tick, spread, ENOUGH, Rules(), len(multipliers))
-
-
-def _per_call(call: Callable[[int], object], day: Day) -> float:
-    """Return microseconds of CPU per call, the fastest of REPEATS passes over the day's ticks."""
-    passes = []
-    for _ in range(REPEATS + 1):  # the first pass builds the index
-        start = time.process_time()
-        for tick in range(day.ticks):
-            call(tick)
-        passes.append((time.process_time() - start) / day.ticks * 1e6)
-    return min(passes[1:])
-
-
-def _step_table() -> Table:
-    table = Table("environment", "steps a CPU second, one day replayed")
-    for name in SCENARIOS:
-        env = gym.make(name).unwrapped
-        env.reset(seed=0)
-        options = {"day": env.episode.day, "scarcity": 0.1}  # type: ignore[attr-defined]
-        action = np.zeros(env.action_space.shape or (), dtype=np.float32)
-        start, steps = time.process_time(), 0
-        for _ in range(40):
-            env.reset(options=options)
-            over = False
-            while not over:
-                _, _, over, _, _ = env.step(action)
-                steps += 1
-        table.add_row(name, f"{steps / (time.process_time() - start):,.0f}")
-    return table
+def short(rate: float) -> str:
+    """Write a rate in k or M, three digits."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if rate >= size:
+            return f"{rate / size:.3g} {unit}"
+    return f"{rate:.3g}"
 
 
 if __name__ == "__main__":
