@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 OUTCOMES = tuple(COLUMNS.index(name) for name in ("clicks", "conversions", "revenue", "expected"))
 """Columns that depend on the ad."""
-SPEND = COLUMNS.index("spend")
 
 
 @dataclass(frozen=True)
