@@ -16,6 +16,7 @@ from bidpilot.ctr.types import MICROS
 from bidpilot.envs.actions import hands
 from bidpilot.envs.draws import Draws, draw
 from bidpilot.envs.fleet import fleet_of
+from bidpilot.envs.market import days_of
 from bidpilot.envs.rewards import EXPECTED, LEAST, REVENUE, SPEND, Tick, reward_term
 from bidpilot.envs.shadow import controllers_alone
 from bidpilot.envs.types import COLUMNS
@@ -58,8 +59,12 @@ class Batched:
         """Draw all episodes; return observations (N, d) and what was drawn, by name, each (N,)."""
         if not self._streams:
             self.seed([None] * self.count)
-        given = (self.market, self.forecast, self.scenario)
-        episodes = [draw(*given, streams, options or {}) for streams in self._streams]
+        wanted, given = options or {}, (self.market, self.forecast, self.scenario)
+        if "day" not in wanted:
+            each = [{**wanted, "day": day} for day in days_of(self.market, [streams[0] for streams in self._streams])]
+        else:
+            each = [wanted] * self.count
+        episodes = [draw(*given, *pair) for pair in zip(self._streams, each, strict=True)]
         days, campaigns, found = zip(*episodes, strict=True)
         self.drawn = {name: np.array([each.get(name, np.nan) for each in found]) for name in found[0]}
         self._scale = np.maximum(self.drawn["scale"], LEAST)

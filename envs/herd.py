@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from bidpilot.envs.types import COLUMNS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy.typing as npt
+
     from bidpilot.ctr.types import FloatArray, IntArray
     from bidpilot.envs.day import Day
     from bidpilot.envs.types import Campaign
@@ -26,14 +28,14 @@ class Herd(Lockstep):
     def __init__(self, days: Sequence[Day], campaigns: Sequence[Campaign], groups: int) -> None:
         """Open the books and lay the days end to end."""
         super().__init__(days, campaigns, groups)
-        self._price = np.concatenate([day.hidden.price for day in days])
-        self._value = np.concatenate([day.seen.value for day in days])
-        self._outcomes = [np.concatenate(column) for column in zip(*map(outcomes_of, days), strict=True)]
+        self._price = joined([day.hidden.price for day in days])
+        self._value = joined([day.seen.value for day in days])
+        self._outcomes = [joined(column) for column in zip(*map(outcomes_of, days), strict=True)]
         first = np.append(0, np.cumsum([len(day) for day in days])[:-1])
         self._starts = np.stack([day.starts for day in days], axis=1) + first
         cells = groups > 1 or self.belief is not None
         self._segments = days[0].segments if cells else 1
-        self._segment = np.concatenate([day.seen.segment for day in days]) if cells else None
+        self._segment = joined([day.seen.segment for day in days]) if cells else None
 
     def play(self, multipliers: FloatArray) -> FloatArray:
         """Play the tick by looking at each of its opportunities."""
@@ -58,3 +60,15 @@ class Herd(Lockstep):
         count = high - low
         owner = np.repeat(np.arange(len(count)), count)
         return np.arange(len(owner)) + np.repeat(low - np.append(0, np.cumsum(count)[:-1]), count), owner
+
+
+def joined(parts: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Lay arrays end to end; where they already lie so in memory, as days drawn together do, without copying."""
+    whole = parts[0].base
+    if isinstance(whole, np.ndarray) and whole.ndim == 1 and all(part.base is whole for part in parts):
+        first = parts[0].__array_interface__["data"][0]
+        ends = np.cumsum([0, *(part.nbytes for part in parts)]) + first
+        if [part.__array_interface__["data"][0] for part in parts] == ends[:-1].tolist():
+            start = (first - whole.__array_interface__["data"][0]) // whole.itemsize
+            return whole[start : start + sum(map(len, parts))]
+    return np.concatenate(parts)

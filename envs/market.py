@@ -16,6 +16,8 @@ from bidpilot.envs.day import Day, Hidden, Opportunities
 from bidpilot.envs.goal import Goal
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bidpilot.ctr.log import AuctionLog
     from bidpilot.ctr.synthetic import Exchange
     from bidpilot.ctr.types import ResponseModel
@@ -187,6 +189,12 @@ def _cycle(time: FloatArray, timeline: Timeline) -> tuple[int, int | None, IntAr
 def _walk(spread: float, steps: int, rng: np.random.Generator) -> FloatArray:
     """Return a random walk (steps,) whose last step has this standard deviation."""
     return rng.normal(0.0, spread / np.sqrt(steps), steps).cumsum()
+
+
+def days_of(market: Market, streams: Sequence[np.random.Generator]) -> Sequence[Day]:
+    """Draw a day from each stream, together where the market can."""
+    together = getattr(market, "many", None)
+    return together(streams) if together is not None else [market.day(stream) for stream in streams]
 
 
 def draw_days(market: Market, count: int, rng: np.random.Generator) -> tuple[Day, ...]:

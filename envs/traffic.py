@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from bidpilot.envs.day import Day, Hidden, Opportunities
 from bidpilot.envs.traffic_law import BUSIEST, KIND_BITS, KINDS, Tables, TrafficLaw
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy.typing as npt
 
     from bidpilot.ctr.types import BoolArray
@@ -28,6 +31,15 @@ LONGEST = 2**15 - 1
 
 LARGEST = 2**25 - 2**16
 """Bytes; glibc keeps no block of 32 MB."""
+
+
+class _Begun(NamedTuple):
+    """A day of which only the bits are drawn: counts, level (ticks,), draws by name, bits (n,)."""
+
+    counts: IntArray
+    level: npt.NDArray[np.float32]
+    draws: dict[str, float]
+    bits: npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
@@ -63,20 +75,45 @@ class TrafficMarket:
 
     def day(self, rng: np.random.Generator) -> Day:
         """Draw one day."""
+        return self.many([rng])[0]
+
+    def many(self, rngs: Sequence[np.random.Generator]) -> list[Day]:
+        """Draw a day from each stream, the same as one by one but looked up together.
+
+        Their columns lie end to end in the same arrays.
+        """
         law = self.law
-        share, level, draws = self._course(rng)
-        n = rng.poisson(law.opportunities * draws["volume"])
-        counts = rng.multinomial(n, share)
-        bits = rng.integers(0, 2**64 - 1, n, dtype=np.uint64, endpoint=True)
+        begun = [self._begin(rng) for rng in rngs]
+        counts = np.array([each.counts for each in begun])
+        ends = np.append(0, np.cumsum(counts.sum(axis=1)))
+        bits = begun[0].bits if len(begun) == 1 else np.concatenate([each.bits for each in begun])
         quarters = bits.view(np.uint16)
         kind, noise = quarters[::4].astype(np.intp), quarters[1::4].astype(np.intp)
         rate = self.tables.rate[kind]
         click = (bits.view(np.uint32)[1::2] >> (32 - law.rate_bits)) < rate
-        price = self._prices(kind, noise, np.repeat(level, counts))
-        conversion, revenue, delay = self._outcomes(click, rng)
-        seen = self._seen(kind, rate, counts, rng)
+        levels = np.concatenate([each.level for each in begun])
+        price = self._prices(kind, noise, np.repeat(levels, counts.ravel()))
+        conversion, revenue, delay = self._outcomes(click, ends, rngs)
+        seen = self._seen(kind, rate, counts, rngs)
         hidden = Hidden(price, click, conversion, revenue, seen.value, delay)
-        return Day.trusted(seen, hidden, law.ticks, law.segments, once=law.once, draws=draws)
+        return [
+            self._cut(seen, hidden, slice(*part), each)
+            for part, each in zip(pairwise(ends.tolist()), begun, strict=True)
+        ]
+
+    def _begin(self, rng: np.random.Generator) -> _Begun:
+        """Draw how a day goes, and the bits of its opportunities."""
+        share, level, draws = self._course(rng)
+        counts = rng.multinomial(rng.poisson(self.law.opportunities * draws["volume"]), share)
+        bits = rng.integers(0, 2**64 - 1, counts.sum(), dtype=np.uint64, endpoint=True)
+        return _Begun(counts, level, draws, bits)
+
+    def _cut(self, seen: Opportunities, hidden: Hidden, part: slice, begun: _Begun) -> Day:
+        """Return one of the days that were looked up together."""
+        law = self.law
+        if part.stop - part.start < len(seen.value):
+            seen, hidden = seen.rows(part), hidden.rows(part)
+        return Day.trusted(seen, hidden, law.ticks, law.segments, once=law.once, draws=begun.draws)
 
     @cached_property
     def _ticks(self) -> npt.NDArray[np.int16]:
@@ -90,8 +127,8 @@ class TrafficMarket:
 
     @cached_property
     def _same(self) -> tuple[FloatArray, FloatArray]:
-        """The columns that are the same in every row, cvr and no reserve: as long as any day, without memory."""
-        cvr, nothing = (np.broadcast_to(number, self.law.most) for number in (self.law.cvr, 0.0))
+        """The columns that are the same in every row, cvr and no reserve: as long as any days, without memory."""
+        cvr, nothing = (np.broadcast_to(number, 2**40) for number in (self.law.cvr, 0.0))
         return cvr, nothing
 
     @cached_property
@@ -129,12 +166,17 @@ class TrafficMarket:
         return np.rint(price, out=price).astype(np.int64)
 
     def _outcomes(
-        self, click: BoolArray, rng: np.random.Generator
+        self, click: BoolArray, ends: IntArray, rngs: Sequence[np.random.Generator]
     ) -> tuple[BoolArray, IntArray, npt.NDArray[np.int16] | None]:
-        """Draw what clicks (n,) lead to: conversion (n,), revenue (n,) in micro-currency and delay (n,) in ticks."""
+        """Draw what clicks (n,) lead to: conversion (n,), revenue (n,) in micro-currency and delay (n,) in ticks.
+
+        ends: (days + 1,) where each day's opportunities end; each draws from its own stream.
+        """
         law, n = self.law, len(click)
         clicked = click.nonzero()[0]
-        converts, worth, wait = rng.random((3, len(clicked)))
+        clicks = np.diff(clicked.searchsorted(ends)).tolist()
+        draws = [rng.random((3, count)) for rng, count in zip(rngs, clicks, strict=True)]
+        converts, worth, wait = draws[0] if len(draws) == 1 else np.concatenate(draws, axis=1)
         chosen = converts < law.cvr
         rows = clicked[chosen]
         conversion, revenue = np.zeros(n, dtype=np.bool_), np.zeros(n, dtype=np.int64)
@@ -150,18 +192,21 @@ class TrafficMarket:
         return conversion, revenue, delay
 
     def _seen(
-        self, kind: IntArray, rate: npt.NDArray[np.uint32], counts: IntArray, rng: np.random.Generator
+        self, kind: IntArray, rate: npt.NDArray[np.uint32], counts: IntArray, rngs: Sequence[np.random.Generator]
     ) -> Opportunities:
-        """Return what is seen of kinds (n,) with these click rates (n,), counts (ticks,) of them in each tick."""
+        """Return what is seen of kinds (n,) with these click rates (n,), counts (days, ticks) of them in each tick."""
         law, tables, n = self.law, self.tables, len(kind)
         pctr: FloatArray = np.multiply(rate.view(np.int32), 2.0**-law.rate_bits)
         value = pctr * law.worth
         value += tables.rounder
         value -= tables.rounder
         cvr, nothing = self._same
-        tick = np.repeat(self._ticks, counts)
+        tick = np.repeat(np.tile(self._ticks, len(counts)), counts.ravel())
         segment = ((kind.astype(np.uint32) * np.uint32(law.segments)) >> KIND_BITS).astype(np.int16)
-        user = (rng.random(n) ** 2 * law.users).astype(np.int32) if law.users else None
+        user = None
+        if law.users:
+            met = [rng.random(count) for rng, count in zip(rngs, counts.sum(axis=1).tolist(), strict=True)]
+            user = (np.concatenate(met) ** 2 * law.users).astype(np.int32)
         reserve = nothing[:n] if tables.reserve is None else _currency(tables.reserve[kind])
         soft = None if tables.soft_floor is None else _currency(tables.soft_floor[kind])
         return Opportunities(pctr, cvr[:n], value, reserve, segment, tick, user, soft)
