@@ -21,20 +21,21 @@ from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.types import MICROS
 from bidpilot.envs.bidding import BiddingEnv
 from bidpilot.envs.day import Day, Hidden, Opportunities
+from bidpilot.envs.features import names, table
 from bidpilot.envs.forecast import Forecast
 from bidpilot.envs.hindsight import best_value
 from bidpilot.envs.market import Market
-from bidpilot.envs.observations import names, table
+from bidpilot.envs.observations import FEATURES
 from bidpilot.envs.rewards import REWARDS
-from bidpilot.envs.scenarios import SCENARIOS, find_scenario, make
+from bidpilot.envs.scenarios import find_scenario, make
 from bidpilot.envs.simulator import play
-from bidpilot.envs.types import COLUMNS
+from bidpilot.envs.types import COLUMNS, Rules
 
 Floats = npt.NDArray[np.float32]
 Step = tuple[bytes, float, bool, bool, str]
 
 
-@pytest.fixture(params=sorted(SCENARIOS))
+@pytest.fixture(params=["bidpilot/Pacing-v0", "bidpilot/Targeting-v0"])
 def env_id(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -82,13 +83,13 @@ def test_the_documentation_has_the_usual_headings(env: BiddingEnv) -> None:
     text = type(env).__doc__ or ""
     for heading in ("Description", "Action Space", "Observation Space", "Rewards", "Starting State", "Episode End"):
         assert f"## {heading}\n" in text
-    assert table() in text
+    assert table(FEATURES) in text
 
 
 def test_spaces_are_finite(env: BiddingEnv) -> None:
     assert isinstance(env.observation_space, gym.spaces.Box)
     assert env.observation_space.is_bounded()
-    assert env.observation_space.shape == (len(names(env.groups)),)
+    assert env.observation_space.shape == (len(names(FEATURES, env.groups)),)
     assert env.action_space == gym.spaces.Box(-1.0, 1.0, (env.groups,), dtype=np.float32)
 
 
@@ -204,7 +205,7 @@ def test_the_last_observation_is_of_the_episode_that_ended(env: BiddingEnv, fore
     env.reset(seed=1, options={"scarcity": 0.3})
     for _ in range(forecast.ticks):
         seen, *_ = env.step(zero(env))
-    last = dict(zip(names(env.groups), seen.tolist(), strict=True))
+    last = dict(zip(names(FEATURES, env.groups), seen.tolist(), strict=True))
     assert last["time_left"] == 0
     assert last["budget_left"] == pytest.approx(env.episode.left / MICROS / env.episode.campaign.budget, abs=1e-6)
     assert last["scarcity"] == pytest.approx(np.log2(0.3) / 6)
@@ -232,7 +233,7 @@ def test_sb3_gets_the_last_observation(env_id: str, market: Market, forecast: Fo
 def test_the_zero_action_is_the_controller_to_the_bit(
     env_id: str, market: Market, past_days: tuple[Day, ...], scarcity: float, auction: str
 ) -> None:
-    scenario = replace(find_scenario(env_id), auction=auction)
+    scenario = replace(find_scenario(env_id), rules=Rules(auction))
     past = Past(past_days, Forecast.of(past_days, auction))
     settings = Incremental(scenario.gain) if scenario.prior is None else Recalibrate(scenario.prior, scenario.gain)
     env, policy = make(scenario, market, past.forecast), settings.build(past)
@@ -243,7 +244,7 @@ def test_the_zero_action_is_the_controller_to_the_bit(
         while not env.episode.over:
             _, reward, _, _, info = env.step(zero(env))
             ticks.append([info[name] for name in COLUMNS])
-            earned += info["reward/value"]
+            earned += info["reward/expected"]
             rewards.append(reward)
         result = run_episode(policy, day, campaign, np.random.default_rng(0))
         assert result.table.tobytes() == np.array(ticks).tobytes() == env.episode.result().table.tobytes()
@@ -254,7 +255,7 @@ def test_the_zero_action_is_the_controller_to_the_bit(
 
 
 def test_the_reward_is_the_sum_of_its_terms(market: Market, forecast: Forecast, env_id: str) -> None:
-    for terms in (("value",), ("controller",), tuple(REWARDS)):
+    for terms in (("expected",), ("controller",), tuple(REWARDS)):
         env = make(replace(find_scenario(env_id), reward=terms), market, forecast)
         env.reset(seed=3)
         _, reward, _, _, info = env.step(np.full(env.groups, -1.0, np.float32))
@@ -267,7 +268,7 @@ def test_the_best_score_is_out_of_reach(env: BiddingEnv) -> None:
         env.reset(seed=seed)
         rng, score = np.random.default_rng(seed), 0.0
         while not env.episode.over:
-            score += env.step(rng.uniform(-1, 1, env.groups).astype(np.float32))[4]["reward/value"]
+            score += env.step(rng.uniform(-1, 1, env.groups).astype(np.float32))[4]["reward/expected"]
         assert 0 < score <= 1 + 1e-12
         assert env.episode.result().total("spend") <= env.episode.campaign.budget * MICROS * (1 + 1e-12)
 
@@ -279,7 +280,7 @@ def test_the_controller_scores_well_and_spending_fast_does_not_win(name: str, le
         for seed in range(6):
             env.reset(seed=seed, options={"scarcity": 0.25})
             while not env.episode.over:
-                score[action] += env.step(np.full(env.groups, action, np.float32))[4]["reward/value"] / 6
+                score[action] += env.step(np.full(env.groups, action, np.float32))[4]["reward/expected"] / 6
     assert 1 > score[0.0] > max(least, score[1.0])
 
 
@@ -313,13 +314,14 @@ def test_actions_that_are_none_are_refused(env: BiddingEnv) -> None:
 
 def test_each_group_has_its_own_multiplier(env: BiddingEnv, past_days: tuple[Day, ...]) -> None:
     env.reset(options={"day": past_days[0], "scarcity": 0.5})
-    action = np.linspace(1, -1, env.groups).astype(np.float32)
+    action = np.linspace(1, -0.9, env.groups).astype(np.float32)
     multipliers = env.forecast.multiplier(0.5) * np.exp(env.scenario.reach * action.astype(np.float64))
-    wanted = play(past_days[0], 0, multipliers, env.episode.left).table
+    assert env.episode.day.hidden is past_days[0].hidden
+    wanted = play(env.episode.day, 0, multipliers, env.episode.left).table  # misjudged, where the scenario says so
     env.step(action)
-    told = env.episode.state().last
-    np.testing.assert_array_equal(told.wins, wanted[:, 0])
-    np.testing.assert_array_equal(told.spend, wanted[:, 1] / MICROS)
+    told = env.episode.glance().last
+    np.testing.assert_array_equal(np.ravel(told.wins), wanted[:, 0])
+    np.testing.assert_array_equal(np.ravel(told.spend), wanted[:, 1] / MICROS)
 
 
 def test_a_day_that_does_not_fit_is_refused(env: BiddingEnv, past_days: tuple[Day, ...]) -> None:
@@ -342,7 +344,8 @@ def grafted(day: Day, other: Day, tick: int) -> Day:
     def joined(part: str, kind: type[Opportunities] | type[Hidden]) -> Any:  # noqa: ANN401 - either kind
         ours, theirs = getattr(day, part), getattr(other, part)
         cut, rest = int(day.starts[tick]), int(other.starts[tick])
-        return kind(*(np.concatenate([getattr(ours, n)[:cut], getattr(theirs, n)[rest:]]) for n in kind.__slots__))
+        pairs = [(getattr(ours, name), getattr(theirs, name)) for name in kind.__slots__]
+        return kind(*(None if a is None else np.concatenate([a[:cut], b[rest:]]) for a, b in pairs))
 
     return Day(joined("seen", Opportunities), joined("hidden", Hidden), day.ticks, day.segments)
 
@@ -351,7 +354,7 @@ def grafted(day: Day, other: Day, tick: int) -> Day:
 def test_observations_know_nothing_of_the_future(env: BiddingEnv, past_days: tuple[Day, ...], tick: int) -> None:
     day, runs = past_days[0], []
     for each in (day, grafted(day, past_days[1], tick)):
-        seen = [env.reset(options={"day": each, "scarcity": 0.2})[0].tobytes()]
+        seen = [env.reset(seed=0, options={"day": each, "scarcity": 0.2})[0].tobytes()]
         rng = np.random.default_rng(0)
         seen += [step[0] for step in play_on(env, rng)]
         runs.append(seen)
