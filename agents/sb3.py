@@ -14,10 +14,11 @@ import pandas as pd
 import torch
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+from stable_baselines3.common.vec_env import VecNormalize
 from tqdm import tqdm
 
 from bidpilot.agents.learned import Actor, Floats
+from bidpilot.agents.sb3_vector import BatchedVecEnv
 from bidpilot.ctr.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def train(
     The untrained policy, which is the controller but for a small random head, takes part in the choice. SB3
     seeds the global generators of random, numpy and torch; same seed and threads give the same weights.
     """
-    env = VecNormalize(DummyVecEnv([make_env] * config.envs), gamma=1.0, clip_obs=10.0)
+    env = VecNormalize(BatchedVecEnv(make_env(), config.envs), gamma=1.0, clip_obs=10.0)
     model = ALGORITHMS[config.algorithm](config, env, seed)
     keeper = _Keeper(config, validate)
     try:

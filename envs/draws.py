@@ -119,4 +119,4 @@ def _scale(day: Day, campaign: Campaign, forecast: Forecast, scenario: Scenario)
         best = best_of(day, campaign.budget, campaign.cost_limit)
         return {"scale": best, "best_value": best}
     at = forecast.multiplier(campaign.scarcity)
-    return {"scale": float(forecast.value_at(at).sum() * forecast.full_value)}
+    return {"scale": float(forecast.earning(at) * forecast.full_value)}

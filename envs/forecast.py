@@ -75,8 +75,11 @@ class Forecast:
 
     def spending(self, multiplier: Amount) -> FloatArray:
         """Return the expected spend (...) of a day as a share of its full cost at multipliers (...)."""
-        known = np.log(np.maximum(multiplier, 1e-300))
-        return np.asarray(np.interp(known, self._logs, self.spend.sum(axis=1)))
+        return self._total(self.spend, multiplier)
+
+    def earning(self, multiplier: Amount) -> FloatArray:
+        """Return the expected worth won (...) on a day as a share of its whole worth at multipliers (...)."""
+        return self._total(self.value, multiplier)
 
     @property
     def ticks(self) -> int:
@@ -111,6 +114,9 @@ class Forecast:
     @cached_property
     def _logs(self) -> FloatArray:
         return np.asarray(np.log(self.multipliers))
+
+    def _total(self, table: FloatArray, multiplier: Amount) -> FloatArray:
+        return np.asarray(np.interp(np.log(np.maximum(multiplier, 1e-300)), self._logs, table.sum(axis=1)))
 
     def _rows(self, table: FloatArray, multiplier: Amount) -> FloatArray:
         steps = np.arange(len(self.multipliers))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -22,20 +22,24 @@ if TYPE_CHECKING:
     from bidpilot.envs.types import Campaign
 
 
+Column: TypeAlias = "npt.NDArray[Any]"
+
+
 class Herd(Lockstep):
     """Episodes on days that are played once: nothing is sorted, simulator.scan is done for all at once."""
 
     def __init__(self, days: Sequence[Day], campaigns: Sequence[Campaign], groups: int) -> None:
         """Open the books and lay the days end to end."""
         super().__init__(days, campaigns, groups)
-        self._price = joined([day.hidden.price for day in days])
-        self._value = joined([day.seen.value for day in days])
-        self._outcomes = [joined(column) for column in zip(*map(outcomes_of, days), strict=True)]
+        together = _end_to_end([day.hidden.price for day in days])
+        self._price = _joined([day.hidden.price for day in days], together=together)
+        self._value = _joined([day.seen.value for day in days], together=together)
+        self._outcomes = [_joined(column, together=together) for column in zip(*map(outcomes_of, days), strict=True)]
         first = np.append(0, np.cumsum([len(day) for day in days])[:-1])
         self._starts = np.stack([day.starts for day in days], axis=1) + first
         cells = groups > 1 or self.belief is not None
         self._segments = days[0].segments if cells else 1
-        self._segment = joined([day.seen.segment for day in days]) if cells else None
+        self._segment = _joined([day.seen.segment for day in days], together=together) if cells else None
 
     def play(self, multipliers: FloatArray) -> FloatArray:
         """Play the tick by looking at each of its opportunities."""
@@ -62,13 +66,24 @@ class Herd(Lockstep):
         return np.arange(len(owner)) + np.repeat(low - np.append(0, np.cumsum(count)[:-1]), count), owner
 
 
-def joined(parts: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    """Lay arrays end to end; where they already lie so in memory, as days drawn together do, without copying."""
+def _end_to_end(parts: Sequence[Column]) -> bool:
+    """Tell whether arrays lie end to end in one that they fill, as the columns of days drawn together do."""
     whole = parts[0].base
-    if isinstance(whole, np.ndarray) and whole.ndim == 1 and all(part.base is whole for part in parts):
-        first = parts[0].__array_interface__["data"][0]
-        ends = np.cumsum([0, *(part.nbytes for part in parts)]) + first
-        if [part.__array_interface__["data"][0] for part in parts] == ends[:-1].tolist():
-            start = (first - whole.__array_interface__["data"][0]) // whole.itemsize
-            return whole[start : start + sum(map(len, parts))]
+    if not isinstance(whole, np.ndarray) or len(whole) != sum(map(len, parts)):
+        return False
+    ends = np.cumsum([_address(whole), *(part.nbytes for part in parts)])
+    return bool([_address(part) for part in parts] == ends[:-1].tolist())
+
+
+def _joined(parts: Sequence[Column], *, together: bool) -> Column:
+    """Lay arrays end to end, without copying where they already lie so. together: whether the days were cut so."""
+    whole = parts[0].base
+    same = together and isinstance(whole, np.ndarray) and all(part.base is whole for part in parts)
+    if same and whole is not None and len(whole) == sum(map(len, parts)) and _address(parts[0]) == _address(whole):
+        return np.asarray(whole)
     return np.concatenate(parts)
+
+
+def _address(column: Column) -> int:
+    place: int = column.__array_interface__["data"][0]
+    return place

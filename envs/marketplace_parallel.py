@@ -12,7 +12,7 @@ from bidpilot.envs.marketplace import Action, Arena, action_space, observation_s
 from bidpilot.envs.marketplace_traffic import MarketplaceConfig
 
 try:
-    from pettingzoo import ParallelEnv  # type: ignore[import-untyped]
+    from pettingzoo import ParallelEnv
 except ImportError as error:
     raise InputError(
         f"playing several seats needs the package {error.name!r}: pip install 'bidpilot[pettingzoo]'"

@@ -54,8 +54,8 @@ class Limit:
         if self.kind == "cpa":
             return drawn / self.worth
         at = forecast.multiplier(scarcity)
-        cost, worth = forecast.spend_at(at).sum(), forecast.value_at(at).sum()
-        return float(drawn * cost * forecast.full_cost / max(worth * forecast.full_value, 1e-12))
+        cost = float(forecast.spending(at)) * forecast.full_cost
+        return drawn * cost / max(float(forecast.earning(at)) * forecast.full_value, 1e-12)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bidpilot.ctr.types import MICROS, FloatArray
-from bidpilot.envs.features import Feature, Floats, bounds
+from bidpilot.envs.features import Encoder, Feature, Floats
 from bidpilot.envs.marketplace_traffic import POLICIES
 
 if TYPE_CHECKING:
@@ -185,10 +185,4 @@ FEATURES = (
 def observe(situation: Situation) -> Floats:
     """Return the observations of all seats (B, d), float32; slot_mix comes once per slot."""
     seats, slots = situation.last.slots.shape
-    low, high = bounds(FEATURES, slots)
-    parts, start = np.empty((seats, len(low))), 0
-    for feature in FEATURES:
-        end = start + (slots if feature.per_group else 1)
-        parts[:, start:end] = feature.measure(situation)
-        start = end
-    return np.minimum(np.maximum(parts, low), high).astype(np.float32)
+    return Encoder(FEATURES, slots).many(situation, seats)

@@ -50,7 +50,7 @@ def test_both_checkers_are_content(action: str) -> None:
     gym.register("bidpilot-test/Marketplace-v0", "bidpilot.envs.marketplace:Marketplace", kwargs=settings)
     try:
         env = gym.make("bidpilot-test/Marketplace-v0")
-        gymnasium_check(env.unwrapped, skip_render_check=True)
+        gymnasium_check(env.unwrapped)
         sb3_check(env.unwrapped)
     finally:
         del gym.registry["bidpilot-test/Marketplace-v0"]

@@ -25,7 +25,7 @@ def test_without_pettingzoo_it_says_what_to_install(monkeypatch: pytest.MonkeyPa
 
 pytest.importorskip("pettingzoo")
 
-from pettingzoo.test import parallel_api_test, parallel_seed_test  # type: ignore[import-untyped]  # noqa: E402
+from pettingzoo.test import parallel_api_test, parallel_seed_test  # noqa: E402
 
 from bidpilot.envs.marketplace_parallel import MarketplaceParallel  # noqa: E402
 
