@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
@@ -13,7 +14,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.files import write_atomically
 from bidpilot.ctr.yamlfile import read_value, read_yaml
-from bidpilot.envs.scenarios import find_scenario
+from bidpilot.envs.scenarios import SCENARIOS, find_scenario
+from bidpilot.envs.types import Rules
+
+if TYPE_CHECKING:
+    from bidpilot.envs.scenario import Scenario
 
 SYNTHETIC = "synthetic"
 
@@ -116,7 +121,21 @@ class Settings(_Frozen):
     @classmethod
     def _known(cls, scenario: str) -> str:
         find_scenario(scenario)
+        comparable = sorted(name for name, settings in SCENARIOS.items() if _comparable(settings))
+        if scenario not in comparable:
+            raise ValueError(
+                f"{scenario} is for scripts of one's own (gym.make); a run compares policies of one campaign on plain "
+                f"auctions, so it takes {', '.join(comparable)}"
+            )
         return scenario
+
+
+def _comparable(scenario: Scenario) -> bool:
+    """Tell whether a run can train in a scenario and compare what comes of it with every other policy."""
+    plain = replace(scenario.rules, auction="second_price") == Rules()
+    alone = scenario.environment in {"pacing", "targeting"} and scenario.limit is None
+    varied = (scenario.price_scale, scenario.volume) != ((1.0, 1.0), (1.0, 1.0))
+    return plain and alone and scenario.action == "continuous" and not varied
 
 
 def load_settings(path: Path | None, overrides: dict[str, Any], sets: tuple[str, ...] = ()) -> Settings:

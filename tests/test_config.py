@@ -62,3 +62,9 @@ def test_settings_are_frozen() -> None:
 
 def test_labels_are_those_people_use() -> None:
     assert [budget_label(share) for share in (0.5, 1 / 32, 0.3, 1.0, 1 / 3)] == ["1/2", "1/32", "30 %", "1/1", "1/3"]
+
+
+@pytest.mark.parametrize("name", ["bidpilot/PacingROS-v0", "bidpilot/Allocation-v0", "bidpilot/PacingLadder-v0"])
+def test_scenarios_that_no_comparison_plays_are_refused(name: str) -> None:
+    with pytest.raises(InputError, match=f"{name} is for scripts of one's own .* bidpilot/Targeting-v0"):
+        load_settings(None, {"scenario": name})
