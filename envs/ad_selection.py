@@ -13,7 +13,7 @@ from bidpilot.envs.ad_features import AD_FEATURES, AdAction, AdChooser, Shown, a
 from bidpilot.envs.ads import AdDay, AdMarket, play_ads
 from bidpilot.envs.arrivals import LATE, Arrivals
 from bidpilot.envs.bidding import BiddingEnv
-from bidpilot.envs.draws import Draws, draw
+from bidpilot.envs.draws import STREAMS, draw
 from bidpilot.envs.episode import Episode
 from bidpilot.envs.features import Floats, bounds, table
 from bidpilot.envs.hindsight import best_of
@@ -92,7 +92,7 @@ class AdSelection(BiddingEnv):  # noqa: D101 - it has one, with the table of AD_
         """
         gym.Env.reset(self, seed=seed)
         if seed is not None or not self._streams:
-            self._streams = tuple(self.np_random.spawn(Draws.STREAMS + 1))
+            self._streams = tuple(self.np_random.spawn(STREAMS + 1))
         given = dict(options or {})
         fits, brought = given.pop("factors", None), given.get("day")
         if isinstance(brought, AdDay):

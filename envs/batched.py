@@ -14,7 +14,7 @@ from gymnasium.utils import seeding
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.types import MICROS
 from bidpilot.envs.actions import hands
-from bidpilot.envs.draws import Draws, draw
+from bidpilot.envs.draws import STREAMS, draw
 from bidpilot.envs.fleet import fleet_of
 from bidpilot.envs.market import days_of
 from bidpilot.envs.rewards import EXPECTED, LEAST, REVENUE, SPEND, Tick, reward_term
@@ -51,7 +51,7 @@ class Batched:
         fresh = not self._streams
         old = self._streams or [()] * self.count
         self._streams = [
-            tuple(seeding.np_random(seed)[0].spawn(Draws.STREAMS)) if fresh or seed is not None else streams
+            tuple(seeding.np_random(seed)[0].spawn(STREAMS)) if fresh or seed is not None else streams
             for seed, streams in zip(seeds, old, strict=True)
         ]
 

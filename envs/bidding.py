@@ -9,7 +9,7 @@ import numpy as np
 
 from bidpilot.ctr.types import MICROS
 from bidpilot.envs.actions import hands
-from bidpilot.envs.draws import Draws, draw
+from bidpilot.envs.draws import STREAMS, draw
 from bidpilot.envs.features import Floats, bounds
 from bidpilot.envs.observations import features_of
 from bidpilot.envs.residual import Residual
@@ -61,7 +61,7 @@ class BiddingEnv(gym.Env[Floats, Any]):
         """
         super().reset(seed=seed)
         if seed is not None or not self._streams:
-            self._streams = tuple(self.np_random.spawn(Draws.STREAMS))
+            self._streams = tuple(self.np_random.spawn(STREAMS))
         day, campaign, self._drawn = draw(self.market, self.forecast, self.scenario, self._streams, options or {})
         self._begin(day, campaign)
         return self._observation, dict(self._drawn)

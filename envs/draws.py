@@ -21,13 +21,11 @@ if TYPE_CHECKING:
     from bidpilot.envs.scenario import Scenario
 
 
-class Draws:
-    """The streams of an environment and the options of reset."""
+STREAMS = 4
+"""An environment's streams: traffic, money (budget and limit), variation of the day, beliefs."""
 
-    STREAMS = 4
-    """Traffic, money (budget and limit), variation of the day, beliefs."""
-
-    OPTIONS = ("day", "scarcity", "limit", "price_scale", "volume")
+OPTIONS = ("day", "scarcity", "limit", "price_scale", "volume")
+"""Draws that reset may fix."""
 
 
 def draw(
@@ -43,8 +41,8 @@ def draw(
     Raises InputError for an unknown option.
     """
     for name in options:
-        if name not in Draws.OPTIONS:
-            raise unknown("option of reset", name, Draws.OPTIONS)
+        if name not in OPTIONS:
+            raise unknown("option of reset", name, OPTIONS)
     traffic, money, variation, beliefs = streams
     day = options["day"] if "day" in options else market.day(traffic)
     of_day = {f"day/{name}": amount for name, amount in day.draws.items()}
