@@ -345,7 +345,8 @@ def grafted(day: Day, other: Day, tick: int) -> Day:
         ours, theirs = getattr(day, part), getattr(other, part)
         cut, rest = int(day.starts[tick]), int(other.starts[tick])
         pairs = [(getattr(ours, name), getattr(theirs, name)) for name in kind.__slots__]
-        return kind(*(None if a is None else np.concatenate([a[:cut], b[rest:]]) for a, b in pairs))
+        columns: list[Any] = [None if a is None else np.concatenate([a[:cut], b[rest:]]) for a, b in pairs]
+        return kind(*columns)
 
     return Day(joined("seen", Opportunities), joined("hidden", Hidden), day.ticks, day.segments)
 

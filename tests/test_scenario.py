@@ -50,7 +50,7 @@ def test_settings_that_make_no_sense(wrong: dict[str, Any], message: str) -> Non
 )
 def test_limits_that_make_no_sense(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        Limit(**({"kind": "roas", "low": 1.0, "high": 2.0} | wrong))
+        Limit(**dict[str, Any](kind="roas", low=1.0, high=2.0) | wrong)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

@@ -1,5 +1,6 @@
 """Drawn traffic: every day is one that check_day lets pass, its sums are exact, and it follows the law's figures."""
 
+import pickle
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.types import MICROS, UNWINNABLE, to_micros
-from bidpilot.envs.day import Day, check_day, on_grid
+from bidpilot.envs.day import Day, on_grid
+from bidpilot.envs.day_checks import check_day
 from bidpilot.envs.goal import Goal
 from bidpilot.envs.market import Market, MiscalibratedMarket, draw_days
 from bidpilot.envs.simulator import play
@@ -336,6 +338,15 @@ def test_a_day_and_its_index_are_small() -> None:
     arrays = {id(a): a for a in (*columns(day).values(), ladder.ratio, ladder.prefix, ladder.starts) if a is not None}
     size = sum(a.nbytes if 0 not in a.strides else a.itemsize for a in arrays.values())
     assert size / len(day) < 120
+
+
+def test_a_market_is_sent_as_its_law() -> None:
+    market = TrafficMarket(TrafficLaw(shock=0.2))
+    day = market.day(np.random.default_rng(1))
+    sent = pickle.dumps(market)
+    assert len(sent) < 2000
+    assert pickle.loads(sent).day(np.random.default_rng(1)).traffic_hash == day.traffic_hash  # noqa: S301 - our own
+    assert pickle.loads(sent) == market  # noqa: S301
 
 
 @given(law=LAWS, seed=SEEDS, multiplier=st.floats(0.0, 10.0))
