@@ -12,7 +12,7 @@ from scipy.optimize import linprog
 from bidpilot.ctr.types import MICROS, UNWINNABLE
 from bidpilot.envs.day import Day
 from bidpilot.envs.episode import Episode
-from bidpilot.envs.hindsight import best_multiplier, best_plan, best_value
+from bidpilot.envs.hindsight import CORNERS, best_multiplier, best_of, best_plan, best_value
 from bidpilot.envs.types import Campaign, EpisodeResult, Rules
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -66,13 +66,41 @@ def test_more_budget_never_hurts_and_helps_ever_less(messy_day: Callable[..., Da
     assert (np.diff(gain) <= 1e-12).all()
 
 
+@given(seed=SEEDS, share=st.floats(0.0, 1.5), limit=st.sampled_from([0.05, 0.3, 1.0, 3.0, np.inf]))
+def test_the_best_within_a_cost_limit_is_the_linear_programme(
+    messy_day: Callable[..., Day], smooth_day: Callable[..., Day], seed: int, share: float, limit: float
+) -> None:
+    for day in (messy_day(seed), smooth_day(seed)):
+        budget = round(share * day.full_cost) / MICROS
+        useful = (day.hidden.price < UNWINNABLE) & (day.hidden.expected > 0)
+        worth, price = day.hidden.expected[useful], day.hidden.price[useful] / MICROS
+        rows, bounds = [price], [budget]
+        if np.isfinite(limit):
+            rows, bounds = [price, price - limit * worth], [budget, 0.0]
+        solved = linprog(-worth, np.array(rows), bounds, bounds=(0, 1), method="highs")
+        assert best_of(day, budget, limit) == pytest.approx(float(-solved.fun), rel=1e-6, abs=1e-9)
+
+
+def test_the_stored_frontier_is_short_and_misses_little(smooth_day: Callable[..., Day]) -> None:
+    small, large = smooth_day(0, rows=300), smooth_day(1, rows=60_000)
+    assert len(large.frontier[0]) <= CORNERS + 1 < len(large)
+    for day, miss in ((small, 0.0), (large, 1e-6)):
+        budgets = np.append(np.geomspace(1e-4, 1.2, 200) * day.full_cost / MICROS, 0.0)
+        stored = np.array([best_of(day, float(budget)) for budget in budgets])
+        exact = best_value(day, budgets)
+        assert (stored <= exact * (1 + 1e-12)).all()
+        assert (exact - stored <= miss * exact + 1e-12).all()
+
+
 @pytest.mark.parametrize("auction", AUCTIONS)
 def test_no_random_policy_beats_it(messy_day: Callable[..., Day], auction: str) -> None:
     rng = np.random.default_rng(3)
     for number in range(500):
         day = messy_day(number % 20)
         budget = float(rng.uniform(0, 1) ** 3 * day.full_cost) / MICROS + 1e-6
-        episode = Episode(day, Campaign(budget, day.ticks, 1.0, Rules(auction)), groups=1 if number % 2 else day.segments)
+        episode = Episode(
+            day, Campaign(budget, day.ticks, 1.0, Rules(auction)), groups=1 if number % 2 else day.segments
+        )
         while not episode.over:
             if number % 2:
                 rows = int(day.starts[episode.tick + 1] - day.starts[episode.tick])

@@ -6,8 +6,8 @@ import pytest
 from bidpilot.envs.controller import Campaigns, Controller, Pacer
 from bidpilot.envs.day import Day
 from bidpilot.envs.episode import Episode
-from bidpilot.envs.forecast import Forecast
 from bidpilot.envs.features import names
+from bidpilot.envs.forecast import Forecast
 from bidpilot.envs.observations import FEATURES
 from bidpilot.envs.residual import OFF, Residual
 from bidpilot.envs.scenario import Scenario

@@ -11,6 +11,7 @@ import numpy as np
 
 from bidpilot.envs.batched import Batched
 from bidpilot.envs.clearing import gsp, ranked_plainly
+from bidpilot.envs.forecast import Forecast
 from bidpilot.envs.marketplace import Arena
 from bidpilot.envs.marketplace_traffic import MarketplaceConfig
 from bidpilot.envs.replay import ReplayMarket
@@ -69,15 +70,18 @@ def gsp_alone() -> tuple[Work, Work]:
 
 
 def marketplace() -> tuple[Work, Work]:
-    """Play a whole day of 48 buyers and 500,000 opportunities; reference: ranking by a sort, without anything else."""
-    return partial(_market_day, 500_000.0), partial(_market_day, 2_400.0)
+    """Play a whole day of 48 buyers and 500,000 opportunities; reference: auction by auction, a sort for each."""
+    return partial(_market_day, 500_000.0), partial(_auctions, 2_000)
 
 
-def pacing(size: int, ticks: int, days: int, *, resets: bool) -> tuple[Work, Work]:
-    """Step Pacing on a stored day with this many opportunities a tick; reference: the scan of a tick."""
+def pacing(size: int, ticks: int, *, action: float = -1.0, resets: bool = False) -> tuple[Work, Work]:
+    """Step Pacing on a stored day with this many opportunities a tick; reference: the scan of a tick.
+
+    action: by default one that halves the bids, so that money lasts.
+    """
     market = _stored(ticks, size)
-    env, day = make(Scenario(), market), market.days[0]
-    ours = partial(_days, env, days, resets=resets, seen=lambda: float(ticks))
+    env, day = make(Scenario(), market, Forecast.of(market.days)), market.days[0]
+    ours = partial(_days, env, 480 // ticks, resets=resets, seen=lambda: float(ticks), action=action)
     return ours, partial(_scanned, day, float(np.median(day.ratio[:1_000])), per=len(day) / ticks)
 
 
@@ -123,15 +127,15 @@ def _seeded(env: BiddingEnv) -> Batched:
     return many
 
 
-def _days(env: BiddingEnv, days: int, *, resets: bool, seen: Callable[[], float]) -> Done:
-    """Play days with the zero action; resets: time them too. seen: what a day counts."""
-    action, done, seconds = np.zeros(env.groups, dtype=np.float32), 0.0, 0.0
+def _days(env: BiddingEnv, days: int, *, resets: bool, seen: Callable[[], float], action: float = 0.0) -> Done:
+    """Play days with one action; resets: time them too. seen: what a day counts."""
+    actions, done, seconds = np.full(env.groups, action, dtype=np.float32), 0.0, 0.0
     for _ in range(days):
         start = time.process_time()
         env.reset(options=SCARCITY)
         start = start if resets else time.process_time()
         while not env.episode.over:
-            env.step(action)
+            env.step(actions)
         seconds += time.process_time() - start
         done += seen()
     return done, seconds
@@ -183,6 +187,17 @@ def _market_day(opportunities: float) -> Done:
     while not arena.over:
         arena.play(arena.multipliers({}))
     return float(arena.total.offered[0]), time.process_time() - start
+
+
+def _auctions(count: int) -> Done:
+    """Draw, rank and charge auctions of 3 slots between 48 buyers, one after the other."""
+    rng, left, start = np.random.default_rng(1), np.full(48, 10**9), time.process_time()
+    for _ in range(count):
+        bids = (rng.lognormal(7.0, 1.0, len(left)) * (left > 0)).astype(np.int64)
+        ranked = np.argsort(-bids, kind="stable")[:4]
+        shown = rng.random(3) < np.array([1.0, 0.8, 0.6])
+        left[ranked[:3]] -= np.maximum(bids[ranked[1:]], 500) * shown
+    return float(count), time.process_time() - start
 
 
 def _timed(job: Callable[[], object], done: float) -> Done:
