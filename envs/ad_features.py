@@ -74,17 +74,8 @@ class AdChooser(Residual):
         super().__init__([campaign], forecast, segments, replace(scenario, prior=None), floats=False)
         self.ads, self.prior = ads, PRIOR if scenario.prior is None else scenario.prior
         self.shown = Shown.nothing(segments, ads)
-        self._scenario, self._encoder = scenario, Encoder(ad_features(scenario), segments * ads)
+        self._encoder = Encoder(ad_features(scenario), segments * ads)
         self._turn = np.add.outer(np.arange(segments), np.arange(ads))
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave the encoder out, whose measures do not pickle."""
-        return {name: value for name, value in vars(self).items() if name != "_encoder"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Go on where the episode was."""
-        self.__dict__.update(state)
-        self._encoder = Encoder(ad_features(self._scenario), self.groups * self.ads)
 
     def look(self, state: CampaignState, shown: Shown) -> Floats:
         """Take in the last tick, with amounts (segments,); return the observation (d,) for the coming one."""

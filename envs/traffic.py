@@ -75,13 +75,16 @@ class TrafficMarket:
 
     def day(self, rng: np.random.Generator) -> Day:
         """Draw one day."""
-        return self.many([rng])[0]
+        return self._draw([rng], once=self.law.once)[0]
 
     def many(self, rngs: Sequence[np.random.Generator]) -> list[Day]:
-        """Draw a day from each stream, the same as one by one but looked up together.
+        """Draw a day from each stream, the same as one by one but looked up together, for being played once together.
 
         Their columns lie end to end in the same arrays.
         """
+        return self._draw(rngs, once=True)
+
+    def _draw(self, rngs: Sequence[np.random.Generator], *, once: bool) -> list[Day]:
         law = self.law
         begun = [self._begin(rng) for rng in rngs]
         counts = np.array([each.counts for each in begun])
@@ -97,7 +100,7 @@ class TrafficMarket:
         seen = self._seen(kind, rate, counts, rngs)
         hidden = Hidden(price, click, conversion, revenue, seen.value, delay)
         return [
-            self._cut(seen, hidden, slice(*part), each)
+            self._cut(seen, hidden, slice(*part), each, once=once)
             for part, each in zip(pairwise(ends.tolist()), begun, strict=True)
         ]
 
@@ -108,12 +111,12 @@ class TrafficMarket:
         bits = rng.integers(0, 2**64 - 1, counts.sum(), dtype=np.uint64, endpoint=True)
         return _Begun(counts, level, draws, bits)
 
-    def _cut(self, seen: Opportunities, hidden: Hidden, part: slice, begun: _Begun) -> Day:
+    def _cut(self, seen: Opportunities, hidden: Hidden, part: slice, begun: _Begun, *, once: bool) -> Day:
         """Return one of the days that were looked up together."""
         law = self.law
         if part.stop - part.start < len(seen.value):
             seen, hidden = seen.rows(part), hidden.rows(part)
-        return Day.trusted(seen, hidden, law.ticks, law.segments, once=law.once, draws=begun.draws)
+        return Day.trusted(seen, hidden, law.ticks, law.segments, once=once, draws=begun.draws)
 
     @cached_property
     def _ticks(self) -> npt.NDArray[np.int16]:

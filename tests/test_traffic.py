@@ -340,6 +340,17 @@ def test_a_day_and_its_index_are_small() -> None:
     assert size / len(day) < 120
 
 
+@given(law=LAWS, seeds=st.lists(SEEDS, min_size=1, max_size=4))
+def test_days_drawn_together_are_those_drawn_one_by_one(law: TrafficLaw, seeds: list[int]) -> None:
+    market = TrafficMarket(law)
+    together = market.many([np.random.default_rng(seed) for seed in seeds])
+    for day, seed in zip(together, seeds, strict=True):
+        check_day(day)
+        alone = market.day(np.random.default_rng(seed))
+        assert day.traffic_hash == alone.traffic_hash
+        assert day.draws == alone.draws
+
+
 def test_a_market_is_sent_as_its_law() -> None:
     market = TrafficMarket(TrafficLaw(shock=0.2))
     day = market.day(np.random.default_rng(1))
