@@ -54,8 +54,8 @@ class Feedback(NamedTuple):
 
     @classmethod
     def of(cls, offered: IntArray, table: FloatArray) -> Feedback:
-        """Strip tables (..., G, C) of what stays hidden and convert money to currency; no market price is seen yet."""
-        wins, spend, clicks, conversions, revenue, likely, predicted, _ = np.moveaxis(table, -1, 0).copy()
+        """Strip a table (G, C) of what stays hidden and convert money to currency; no market price is seen yet."""
+        wins, spend, clicks, conversions, revenue, likely, predicted, _ = table.T.copy()
         paid, earned, none = spend / MICROS, revenue / MICROS, np.zeros((2, *wins.shape))
         return cls(offered.astype(np.float64), wins, paid, clicks, conversions, earned, likely, predicted, *none)
 
@@ -87,9 +87,9 @@ class CampaignState(NamedTuple):
     def lifted(self) -> CampaignState:
         """Return a policy's state in the form of envs/ops: floats for one group, else arrays (1, 1) and (1, groups)."""
         if len(self.total.spend) == 1:
-            total, last = (Feedback(*(float(np.ravel(x)[0]) for x in told)) for told in (self.total, self.last))
+            total, last = (Feedback(*map(_only, told)) for told in (self.total, self.last))
             return CampaignState(self.tick, self.spent, self.left, total, last)
-        total, last = (Feedback(*(np.atleast_2d(x) for x in told)) for told in (self.total, self.last))
+        total, last = (Feedback(*map(_row, told)) for told in (self.total, self.last))
         return CampaignState(self.tick, np.array([[self.spent]]), np.array([[self.left]]), total, last)
 
     def after(self, told: Feedback) -> CampaignState:
@@ -97,6 +97,14 @@ class CampaignState(NamedTuple):
         total = self.total.plus(told)
         spent = float(total.spend.sum())
         return CampaignState(self.tick + 1, spent, max(self.spent + self.left - spent, 0.0), total, told)
+
+
+def _row(amount: Any) -> FloatArray:  # noqa: ANN401 - a float where nothing was told
+    return amount[None] if isinstance(amount, np.ndarray) else np.full((1, 1), amount)
+
+
+def _only(amount: Any) -> float:  # noqa: ANN401 - a float where nothing was told
+    return float(amount[0]) if isinstance(amount, np.ndarray) else float(amount)
 
 
 @dataclass(frozen=True, slots=True)

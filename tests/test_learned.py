@@ -158,7 +158,8 @@ def test_a_batch_gives_what_single_calls_give(rows: int, groups: int, seed: int)
     batch: Floats = np.random.default_rng(seed).uniform(low, high, (rows, len(low))).astype(np.float32)
     together = actor(batch)
     assert together.shape == (rows, groups)
-    assert np.abs(together - np.array([actor(row) for row in batch])).max() < 1e-6
+    single = np.array([actor(row) for row in batch])
+    assert np.abs(together - single).max() < 1e-5  # float32 sums in another order, as bundles allow
 
 
 @pytest.mark.parametrize("far", [1e30, -1e30, np.inf, -np.inf])
