@@ -60,12 +60,13 @@ def draw(
 
 
 def _amounts(scenario: Scenario, options: dict[str, Any], rng: np.random.Generator) -> tuple[float, float]:
-    """Return scarcity and the limit's figure (1 without a limit)."""
-    scarcity = options["scarcity"] if "scarcity" in options else drawn(scenario.scarcity, rng)
+    """Return scarcity and the limit's figure (1 without a limit). An option takes the place of a draw already made."""
+    scarcity = drawn(scenario.scarcity, rng)
+    scarcity = options.get("scarcity", scarcity)
     if scenario.limit is None:
         return scarcity, 1.0
-    bounds = (scenario.limit.low, scenario.limit.high)
-    limit = options["limit"] if "limit" in options else drawn(bounds, rng)
+    limit = drawn((scenario.limit.low, scenario.limit.high), rng)
+    limit = options.get("limit", limit)
     if not 0 < limit < np.inf:
         raise InputError(f"the option limit must be a number above 0; got {limit}")
     return scarcity, limit
@@ -74,12 +75,16 @@ def _amounts(scenario: Scenario, options: dict[str, Any], rng: np.random.Generat
 def _varied(
     day: Day, scenario: Scenario, options: dict[str, Any], rng: np.random.Generator
 ) -> tuple[Day, dict[str, float]]:
-    """Scale prices and volume, where the scenario draws them; the changed day is played once."""
+    """Scale prices and volume, where the scenario draws them; the changed day is played once.
+
+    An option takes the place of a draw already made, so that the other draws stay as they are.
+    """
     found: dict[str, float] = {}
     for name, change in (("price_scale", _dearer), ("volume", _busier)):
         bounds = getattr(scenario, name)
         if name in options or bounds != (1.0, 1.0):
-            found[name] = factor = options[name] if name in options else drawn(bounds, rng)
+            factor = drawn(bounds, rng)
+            found[name] = factor = options.get(name, factor)
             if not 0 < factor < np.inf:
                 raise InputError(f"the option {name} must be a number above 0; got {factor}")
             day = change(day, factor, rng)

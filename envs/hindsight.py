@@ -43,11 +43,13 @@ def frontier(day: Day) -> tuple[FloatArray, FloatArray]:
 def thinned_frontier(day: Day) -> tuple[FloatArray, FloatArray]:
     """Return the frontier with at most CORNERS corners, so that a large day stays small.
 
-    Between them R* is missed by less than 1e-6 of it.
+    They lie closest where it bends most: R* is missed by less than 1e-6 of it from budgets of 1/1000 of the full cost.
     """
     cost, worth = frontier(day)
-    step = -(-len(cost) // CORNERS)
-    return np.append(cost[:-1:step], cost[-1]), np.append(worth[:-1:step], worth[-1])
+    if len(cost) <= CORNERS:
+        return cost, worth
+    kept = np.unique(np.rint(np.linspace(0.0, 1.0, CORNERS) ** 2 * (len(cost) - 1)).astype(np.int64))
+    return cost[kept], worth[kept]
 
 
 def best_of(day: Day, budget: float, cost_limit: float = np.inf) -> float:

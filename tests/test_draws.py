@@ -10,7 +10,7 @@ import pytest
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.types import MICROS, UNWINNABLE, to_micros
 from bidpilot.envs.day import Day
-from bidpilot.envs.draws import Draws, draw
+from bidpilot.envs.draws import STREAMS, draw
 from bidpilot.envs.forecast import Forecast
 from bidpilot.envs.hindsight import best_value
 from bidpilot.envs.market import Market
@@ -40,7 +40,7 @@ def drawing(market: Market, forecast: Forecast) -> Callable[..., Drawn]:
     """Return a function that draws an episode on streams of a seed."""
 
     def build(scenario: Scenario, seed: int = 0, **options: Any) -> Drawn:  # noqa: ANN401 - as reset takes them
-        streams = tuple(np.random.default_rng(seed).spawn(Draws.STREAMS))
+        streams = tuple(np.random.default_rng(seed).spawn(STREAMS))
         return draw(market, forecast, scenario, streams, options)
 
     return build
