@@ -87,7 +87,8 @@ def _varied(
             found[name] = factor = options.get(name, factor)
             if not 0 < factor < np.inf:
                 raise InputError(f"the option {name} must be a number above 0; got {factor}")
-            day = change(day, factor, rng)
+            changed = change(day, factor, rng)
+            day = changed if day.belief is None else changed.misjudged(day.belief)
     return day, found
 
 

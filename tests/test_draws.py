@@ -111,6 +111,12 @@ def test_traffic_is_thinned_out_or_comes_again(drawing: Callable[..., Drawn], pa
     assert len(drawing(Scenario(), day=plain, volume=3.0)[0]) == 3 * len(plain)
 
 
+def test_a_given_day_that_is_misjudged_stays_so(drawing: Callable[..., Drawn], past_days: tuple[Day, ...]) -> None:
+    view = past_days[0].misjudged(np.linspace(0.5, 2.0, 8))
+    for options in ({}, {"price_scale": 2.0}, {"volume": 0.5}):
+        assert drawing(Scenario(), day=view, **options)[0].belief is view.belief
+
+
 def test_the_bidder_misjudges_and_the_best_does_not(drawing: Callable[..., Drawn]) -> None:
     for seed in range(5):
         plain, wrong = drawing(Scenario(), seed), drawing(Scenario(miscalibration=(0.4, 0.4)), seed)
