@@ -12,8 +12,6 @@ from bidpilot.envs.types import COLUMNS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
-
     from bidpilot.ctr.types import FloatArray, IntArray
     from bidpilot.envs.ladder import Ladder
 
@@ -62,20 +60,26 @@ class Bank:
         """Return where ladders (N,) are in the bank."""
         return np.array([self._slot[id(ladder)] for ladder in ladders])
 
-    def wins(self, slots: IntArray, tick: int, multipliers: FloatArray) -> tuple[IntArray, IntArray]:
-        """Return the cells (N, groups) of a tick, and how many opportunities multipliers (N, groups) win there."""
-        cell = ((tick * self._count + slots) * self._groups)[:, None] + np.arange(self._groups)
+    def cells(self, slots: IntArray) -> tuple[IntArray, int]:
+        """Return the cells (N, groups) of ladders in the first tick, and by how much they rise from tick to tick."""
+        return (slots * self._groups)[:, None] + np.arange(self._groups), self._count * self._groups
+
+    def play(self, cell: IntArray, multipliers: FloatArray) -> tuple[IntArray, FloatArray]:
+        """Return how many opportunities of cells (N, groups) multipliers win, and the tables, budgets aside.
+
+        (N, groups) and (N, groups, len(COLUMNS)).
+        """
         wanted = np.empty(multipliers.shape, dtype=np.complex128)
         wanted.real, wanted.imag = cell, multipliers
-        place: npt.NDArray[np.int64] = self._keys.searchsorted(wanted, side="right")
-        return cell, np.where(multipliers > 0, place - self._starts[cell], 0)
-
-    def sums(self, cell: IntArray, wins: IntArray) -> FloatArray:
-        """Return the tables (N, groups, len(COLUMNS)) of the first wins of cells, budgets aside."""
+        low = self._starts[cell]
+        wins = self._keys.searchsorted(wanted, side="right") - low
+        wins *= multipliers > 0
         table = np.empty((*wins.shape, len(COLUMNS)))
         table[..., 0] = wins
-        table[..., 1:] = self._prefix[self._starts[cell] + cell + wins]
-        return table
+        low += cell
+        low += wins
+        table[..., 1:] = self._prefix[low]
+        return wins, table
 
     def settled(self, cell: IntArray, wins: IntArray, left: IntArray) -> FloatArray:
         """Return the tables of cells whose budgets (N,) do not allow all wins, see settlement.settle."""

@@ -39,10 +39,13 @@ class Batched:
         """Set up; no traffic is drawn yet."""
         if count < 1:
             raise InputError(f"a batch needs at least 1 environment; got {count}")
+        if not like.lockstep:
+            raise InputError(f"{type(like).__name__} has no batched form; step copies, as gym.make_vec does by default")
         self.count, self.groups, self.steering = count, like.groups, like.steering
         self.market, self.forecast, self.scenario = like.market, like.forecast, like.scenario
         self.hands = hands(self.scenario.action, self.groups, self.scenario.levels)
         self._terms = tuple((f"reward/{name}", reward_term(name)) for name in self.scenario.reward)
+        self._nothing = np.zeros((2, count))
         self._streams: list[tuple[np.random.Generator, ...]] = []
         self._bank: Bank | None = None
 
@@ -102,12 +105,15 @@ class Batched:
     def _reward(self, tick: int, row: FloatArray) -> tuple[FloatArray, Amounts]:
         """Return the tick's rewards (N,), and their terms with the tick's counts."""
         columns = np.ascontiguousarray(row.T)
-        expected, realised = columns[EXPECTED], columns[REVENUE] / MICROS
-        limited = self.scenario.limit is not None
-        excess = self._grown(expected, realised, columns[SPEND] / MICROS) if limited else np.zeros((2, self.count))
+        expected, realised, excess = columns[EXPECTED], columns[REVENUE] / MICROS, self._nothing
+        if self.scenario.limit is not None:
+            excess = self._grown(expected, realised, columns[SPEND] / MICROS)
         view = Tick(expected, realised, excess[0], excess[1], self._controller[tick], self._scale)
-        info = {name: np.zeros(self.count) + term(view) for name, term in self._terms}
-        return sum(info.values(), np.zeros(self.count)), info | dict(zip(COLUMNS, columns, strict=True))
+        rewards, info = np.zeros(self.count), dict(zip(COLUMNS, columns, strict=True))
+        for name, term in self._terms:
+            amount = info[name] = term(view)
+            rewards += amount
+        return rewards, info
 
     def _grown(self, expected: FloatArray, realised: FloatArray, spend: FloatArray) -> FloatArray:
         """Return by how much (2, N) the spend above the limits has grown in this tick, priced in worth, both ways."""

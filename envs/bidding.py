@@ -40,6 +40,9 @@ class BiddingEnv(gym.Env[Floats, Any]):
     steering: type[Residual] = Residual
     """What turns actions into multipliers."""
 
+    lockstep = True
+    """Whether Batched can step many of them."""
+
     def __init__(
         self, market: Market, forecast: Forecast, scenario: Scenario, groups: int, render_mode: str | None = None
     ) -> None:

@@ -102,8 +102,8 @@ def _dearer(day: Day, factor: float, _rng: np.random.Generator) -> Day:
 
 
 def _busier(day: Day, factor: float, rng: np.random.Generator) -> Day:
-    """Thin the traffic out, or let a random part of it come again."""
-    copies = np.floor(rng.random(len(day)) + factor).astype(np.int64)
+    """Thin the traffic out, or let a random part of it come again; how long the day is moves no later draw."""
+    copies = np.floor(rng.spawn(1)[0].random(len(day)) + factor).astype(np.int64)
     rows = np.repeat(np.arange(len(day)), copies)
     return Day.build(day.seen.rows(rows), day.hidden.rows(rows), day.ticks, day.segments, once=True, draws=day.draws)
 

@@ -61,11 +61,13 @@ class Encoder:
 
     def many(self, situation: object, episodes: int) -> Floats:
         """Return the observations (episodes, d): measures give (episodes, 1) or (episodes, groups)."""
-        parts = np.empty((episodes, self._size), np.float32)
+        parts = np.empty((self._size, episodes), np.float32)
         for part, measure in zip(self._parts, self._measures, strict=True):
-            parts[:, part] = measure(situation)
-        np.maximum(parts, self._low, out=parts)
-        return np.minimum(parts, self._high, out=parts)
+            amount = measure(situation)
+            parts[part] = amount.T if isinstance(amount, np.ndarray) else amount
+        np.maximum(parts, self._low[:, None], out=parts)
+        np.minimum(parts, self._high[:, None], out=parts)
+        return np.ascontiguousarray(parts.T)
 
 
 def names(features: Sequence[Feature], groups: int) -> list[str]:

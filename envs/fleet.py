@@ -99,13 +99,14 @@ class Fleet(Lockstep):
         super().__init__(days, campaigns, groups)
         ladders = _ladders(days, pooled=groups == 1 and self.belief is None)
         self.bank: Bank = bank if bank is not None and bank.covers(ladders) else Bank(ladders)
-        self._slots = self.bank.slots(ladders)
+        self._cells, self._rise = self.bank.cells(self.bank.slots(ladders))
 
     def play(self, multipliers: FloatArray) -> FloatArray:
         """Play the tick on the index."""
-        cell, wins = self.bank.wins(self._slots, self.tick, multipliers)
-        table = self.bank.sums(cell, wins)
-        late = np.flatnonzero(table[..., SPEND].sum(axis=1) > self.left)
+        cell = self._cells + self.tick * self._rise
+        wins, table = self.bank.play(cell, multipliers)
+        spend = table[:, 0, SPEND] if table.shape[1] == 1 else table[..., SPEND].sum(axis=1)
+        late = np.flatnonzero(spend > self.left)
         if late.size:
             table[late] = self.bank.settled(cell[late], wins[late], self.left[late])
         return table

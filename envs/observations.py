@@ -137,5 +137,7 @@ FEATURES = COMMON + PER_GROUP
 
 def features_of(scenario: Scenario) -> tuple[Feature, ...]:
     """Return a scenario's observations: with a limit, and where all prices are reported, there is more to see."""
+    if scenario.limit is None and scenario.rules.censored:
+        return FEATURES
     limited = LIMITED if scenario.limit is not None else ()
     return COMMON + limited + (() if scenario.rules.censored else OPEN) + PER_GROUP

@@ -1,12 +1,13 @@
 """The few operations by which formulas are written once and run on one episode or on many.
 
 One episode with one bid group is played in floats (SCALARS): a NumPy call on one number costs more than the sum it
-does. Everything else is played in arrays (ARRAYS): per-group amounts (N, G), common amounts (N, 1). Both take exp
-and log from NumPy, so the same inputs give the same bytes in either form (a test compares them).
+does. Everything else is played in arrays (ARRAYS): per-group amounts (N, G), common amounts (N, 1). The same inputs
+give the same bytes in either form (a test compares them).
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
@@ -37,6 +38,25 @@ class Ops(Protocol):
         """Return the sum over bid groups: a common amount."""
 
 
+def _alike() -> bool:
+    """Tell whether the C library's exp and log give NumPy's bytes here; where NumPy has vector forms they may not."""
+    x = np.linspace(-40.0, 40.0, 2001)
+    y = np.exp(x)
+    same = y.tolist() == [math.exp(v) for v in x.tolist()]
+    return bool(same and np.log(y).tolist() == [math.log(v) for v in y.tolist()])
+
+
+ALIKE = _alike()
+
+
+def _exp(x: float) -> float:
+    return float(np.exp(x))
+
+
+def _log(x: float) -> float:
+    return float(np.log(x))
+
+
 class Scalars:
     """Floats: one episode, one bid group."""
 
@@ -44,15 +64,8 @@ class Scalars:
         """Pickle as the one instance."""
         return "SCALARS"
 
-    @staticmethod
-    def exp(x: float) -> float:
-        """Return e to the x."""
-        return float(np.exp(x))
-
-    @staticmethod
-    def log(x: float) -> float:
-        """Return the natural logarithm."""
-        return float(np.log(x))
+    exp = staticmethod(math.exp if ALIKE else _exp)
+    log = staticmethod(math.log if ALIKE else _log)
 
     @staticmethod
     def clip(x: float, low: float, high: float) -> float:

@@ -13,13 +13,15 @@ import numpy as np
 
 from bidpilot.envs.controller import Campaigns, Controller, before, by_tick
 from bidpilot.envs.features import Encoder, Floats
-from bidpilot.envs.observations import features_of
+from bidpilot.envs.observations import FEATURES, features_of
 from bidpilot.envs.ops import SCALARS
+from bidpilot.envs.quick import QuickEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bidpilot.ctr.types import FloatArray
+    from bidpilot.envs.features import Feature
     from bidpilot.envs.forecast import Forecast
     from bidpilot.envs.scenario import Scenario
     from bidpilot.envs.types import Campaign, CampaignState
@@ -56,7 +58,8 @@ class Residual:
         self.campaigns = Campaigns.of(campaigns, groups, floats=floats)
         self.forecast, self.groups = forecast, groups
         self.ops, self.reach, self.off = self.campaigns.ops, scenario.reach, scenario.can_switch_off
-        self.episodes, self._encoder = len(campaigns), Encoder(features_of(scenario), groups)
+        self.episodes = len(campaigns)
+        self._encoder = _encoder(features_of(scenario), groups, plain=self.ops is SCALARS)
         self.controller = Controller(self.campaigns, forecast, groups, scenario.gain, scenario.prior)
         self.pacer = self.controller.pacer
         self.rate = by_tick(_rate(forecast, np.ravel(self.pacer.start)), self.ops)
@@ -86,6 +89,11 @@ class Residual:
         self.action = self.ops.clip(action, -1.0, 1.0)
         wanted = self.ops.where(self.action <= OFF, -np.inf, self.action) if self.off else self.action
         return self._base * self.ops.exp(self.reach * wanted)
+
+
+def _encoder(features: tuple[Feature, ...], groups: int, *, plain: bool) -> Encoder:
+    """Return the quickest encoder of these features. plain: for floats."""
+    return QuickEncoder(features) if plain and features is FEATURES else Encoder(features, groups)
 
 
 def _rate(forecast: Forecast, start: FloatArray) -> FloatArray:

@@ -54,8 +54,11 @@ class Limit:
         if self.kind == "cpa":
             return drawn / self.worth
         at = forecast.multiplier(scarcity)
-        cost = float(forecast.spending(at)) * forecast.full_cost
-        return drawn * cost / max(float(forecast.earning(at)) * forecast.full_value, 1e-12)
+        cost, worth = (
+            float(forecast.spending(at)) * forecast.full_cost,
+            float(forecast.earning(at)) * forecast.full_value,
+        )
+        return drawn * (cost / worth if cost > 0 and worth > 0 else float(at))  # what is won costs less than the bid
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,11 @@ SCENARIOS: dict[str, Scenario] = {
         miscalibration=(0.3, 0.3),
     ),
     "bidpilot/PacingRandom-v0": Scenario(
-        price_scale=(0.5, 2.0), volume=(0.5, 2.0), miscalibration=(0.0, 0.5), limit=Limit("tightness", 0.6, 2.0)
+        price_scale=(0.5, 2.0),
+        volume=(0.5, 2.0),
+        miscalibration=(0.0, 0.5),
+        limit=Limit("tightness", 0.6, 2.0),
+        reward=(*LEARN, "limit"),
     ),
     "bidpilot/PacingRealised-v0": Scenario(reward=("realised",)),
     "bidpilot/Targeting-v0": Scenario("targeting", prior=20.0, miscalibration=(0.3, 0.3)),
