@@ -199,6 +199,11 @@ class Day:
         return np.stack(sums, axis=-1).reshape(self.ticks, self.segments, 2).astype(np.float64, copy=False)
 
     @cached_property
+    def paying(self) -> IntArray:
+        """Rows (m,) whose win is worth something in the end."""
+        return np.flatnonzero(self.hidden.revenue)
+
+    @cached_property
     def certain(self) -> bool:
         """Tell whether every value is above 0 and every price one that a bid can reach."""
         return len(self) > 0 and bool(self.seen.value.min() > 0 and self.hidden.price.max() < UNWINNABLE)

@@ -9,6 +9,7 @@ import numpy as np
 
 from bidpilot.ctr.types import MICROS, FloatArray, whole_micros
 from bidpilot.envs.episode import Episode, check
+from bidpilot.envs.onepass import pass_over
 from bidpilot.envs.settlement import settle
 from bidpilot.envs.simulator import HIGHEST, scan
 from bidpilot.envs.types import COLUMNS, Campaign, CampaignState, EpisodeResult
@@ -84,6 +85,7 @@ class Solo:
         self.left = self._budget = int(whole_micros(campaign.budget))
         self._volume, self._cells = day.volumes, day.bounds
         self._indexed = indexed(day, campaign)
+        self._certain = not self._indexed and campaign.rules.plain and day.certain
         if self._indexed:
             self._ratio, self._prefix = day.pooled.ratio, day.pooled.prefix
         self._offered = 0.0
@@ -133,6 +135,10 @@ class Solo:
 
     def _scanned(self, tick: int, multiplier: float) -> Row:
         """Return what the tick brings, by looking at each opportunity."""
+        if self._certain and multiplier > 0:
+            passed = pass_over(self.day, tick, min(multiplier, HIGHEST), self.left)
+            if passed is not None:
+                return passed
         row: Row = scan(self.day, tick, multiplier, self.left, self.campaign.rules, 1).table[0].tolist()
         return row
 
