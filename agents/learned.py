@@ -72,7 +72,12 @@ class LearnedPolicy(MultiplierPolicy):
     """An actor whose actions are residuals on the controller, as in the environment it was trained in."""
 
     def __init__(self, actor: Actor, scenario: Scenario, forecast: Forecast) -> None:
-        """Keep the network and what it was trained with."""
+        """Keep the network and what it was trained with. Raises InputError for scenarios of other actions."""
+        if scenario.environment not in {"pacing", "targeting"} or scenario.action != "continuous":
+            raise InputError(
+                f"a learned policy sets multipliers: it plays pacing and targeting with continuous actions, not "
+                f"{scenario.environment} with {scenario.action} ones"
+            )
         self.actor, self.scenario, self.forecast = actor, scenario, forecast
         self.groups = actor.groups
 
@@ -82,6 +87,9 @@ class LearnedPolicy(MultiplierPolicy):
             raise InputError(
                 f"the policy was trained on {self.forecast.ticks} ticks, the campaign has {campaign.horizon}"
             )
+        if (self.scenario.limit is None) != (campaign.cost_limit == np.inf):
+            kind = "without" if self.scenario.limit is None else "with"
+            raise InputError(f"the policy was trained {kind} a cost limit; give it a campaign {kind} one")
         self._residual = Residual([campaign], self.forecast, self.groups, self.scenario)
 
     def multipliers(self, state: CampaignState) -> FloatArray:

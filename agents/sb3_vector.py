@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
+from bidpilot.ctr.errors import InputError
 from bidpilot.envs.batched import Batched
 
 if TYPE_CHECKING:
@@ -39,7 +40,10 @@ class BatchedVecEnv(VecEnv):
             self.core.seed(self._seeds)
         self._reset_seeds()
         self._sums: dict[str, FloatArray] = {}
-        observations, drawn = self.core.reset()
+        if any(options != self._options[0] for options in self._options):
+            raise InputError("batched environments share the options of a reset; give all of them the same")
+        observations, drawn = self.core.reset(self._options[0])
+        self._reset_options()
         self.reset_infos = [{name: float(amount[i]) for name, amount in drawn.items()} for i in range(self.num_envs)]
         return observations
 
@@ -64,7 +68,8 @@ class BatchedVecEnv(VecEnv):
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:  # noqa: ANN401 - as the base class
         """Return an attribute of the environment they are copies of, once for each."""
-        return [getattr(self, attr_name, getattr(self._like, attr_name, None))] * len(self._chosen(indices))
+        owner = self if attr_name in self.__dict__ else self._like
+        return [getattr(owner, attr_name)] * len(self._chosen(indices))
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:  # noqa: ANN401 - as the base class
         """Refuse: the copies share their settings."""

@@ -64,6 +64,8 @@ class AdSelection(BiddingEnv):  # noqa: D101 - it has one, with the table of AD_
     number. spread: log-sd of the factors (log-normal, mean 1). Raises InputError for no ads or a spread below 0.
     """
 
+    lockstep = False
+
     episode: AdEpisode
     _residual: AdChooser
 
@@ -123,7 +125,7 @@ class AdSelection(BiddingEnv):  # noqa: D101 - it has one, with the table of AD_
     def _open(self, ads: AdDay, campaign: Campaign, found: dict[str, float]) -> None:
         """Open an episode on a day with its ads."""
         if self.scenario.scale == "hindsight":
-            best = best_of(ads.best, campaign.budget)
+            best = best_of(ads.best, campaign.budget, campaign.cost_limit)
             found |= {"scale": best, "best_value": best}
         self._drawn, self._scale = found, max(found["scale"], LEAST)
         parts = (ads, campaign, self.forecast, self.scenario)

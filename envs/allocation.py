@@ -9,7 +9,7 @@ import numpy as np
 from bidpilot.ctr.errors import InputError
 from bidpilot.envs.bidding import BiddingEnv
 from bidpilot.envs.features import table
-from bidpilot.envs.observations import FEATURES
+from bidpilot.envs.observations import EVERY
 from bidpilot.envs.residual import Residual
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ class Split(Residual):
 
     Without an action the split is the one at which all campaigns bid with the same multiplier, which equalises what
     the last unit of money buys; with a prior, campaigns whose clicks exceed the predictions get more. Each campaign
-    then bids with the multiplier at which its own forecast spends its share, corrected by what it spent so far.
-    Raises InputError where the forecast has no parts.
+    then bids with the multiplier at which its own forecast spends its share, corrected by what it spent so far, and
+    never above what the cost limit allows. Raises InputError where the forecast has no parts.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class Split(Residual):
         self._cost = np.array([part.full_cost for part in self.parts])
         self._log_correction = self._target = np.zeros((self.episodes, groups))
         self._share: FloatArray = self._target
+        self._factor: Any = 1.0
 
     def take(self, state: CampaignState) -> None:
         """Take in the last tick."""
@@ -69,15 +70,16 @@ class Split(Residual):
         scarcity = share * self._to_spend() / self._cost
         columns = [part.multiplier(scarcity[:, k]) for k, part in enumerate(self.parts)]
         wanted = np.stack(columns, axis=1) * np.exp(self._log_correction)
+        if self.controller.limiter is not None:
+            wanted = np.minimum(wanted, self.controller.limiter.multiplier * self._factor)
         return wanted if self.groups > 1 else float(wanted[0, 0])
 
     def _even_split(self, state: CampaignState) -> FloatArray:
         """Return the shares (episodes, K) of campaigns that all bid with the same multiplier."""
         common = self.forecast.multiplier(self._to_spend() / self.forecast.full_cost)
-        factor = 1.0
         if self.prior is not None:
-            factor = (state.total.clicks + self.prior) / (state.total.predicted_clicks + self.prior)
-        at = np.broadcast_to(common * factor, (self.episodes, self.groups))
+            self._factor = (state.total.clicks + self.prior) / (state.total.predicted_clicks + self.prior)
+        at = np.broadcast_to(common * self._factor, (self.episodes, self.groups))
         spend = np.stack([part.spending(at[:, k]) for k, part in enumerate(self.parts)], axis=1) * self._cost + 1e-9
         return np.asarray(spend / spend.sum(axis=1, keepdims=True))
 
@@ -86,7 +88,7 @@ class Split(Residual):
         return self.left / self.pacer.to_come(self.tick)
 
 
-class Allocation(BiddingEnv):  # noqa: D101 - it has one, with the table of FEATURES in it
+class Allocation(BiddingEnv):  # noqa: D101 - it has one, with the table of observations in it
     __doc__ = f"""Split one budget between campaigns over a day so that it buys the most worth.
 
     ## Description
@@ -104,7 +106,7 @@ class Allocation(BiddingEnv):  # noqa: D101 - it has one, with the table of FEAT
     ## Observation Space
     Entries marked "one per campaign" come once per campaign.
 
-{table(FEATURES, "campaign")}
+{table(EVERY, "campaign")}
 
     ## Rewards
     As Pacing.

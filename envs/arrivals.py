@@ -1,4 +1,7 @@
-"""Conversions that arrive late: what was won is booked at once, what is told waits for its report."""
+"""Conversions that arrive late: what was won is booked at once, what is told waits for its report.
+
+Where clicks are what pays, only the number of conversions is late.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +40,8 @@ class Arrivals:
         group = segment if self._groups > 1 else np.zeros(len(rows), np.int64)
         entry = np.column_stack([np.ones(len(rows)), hidden.revenue[rows]])[intime]
         np.add.at(self._reports, (arrival[intime], group[intime]), entry)
-        table = outcome.table.copy()
-        table[:, LATE] = self._reports[tick]
+        table, late = outcome.table.copy(), LATE[:1] if self._day.clicks_pay else LATE
+        table[:, late] = self._reports[tick][:, : len(late)]
         return table
 
 

@@ -35,6 +35,10 @@ class Bank:
         else:
             self._join((len(self._kept[0].starts) - 1) // self._groups)
 
+    def __reduce__(self) -> tuple[type[Bank], tuple[list[Ladder]]]:
+        """Be copied as the ladders alone: their identities are not those of the copies."""
+        return Bank, (self._kept,)
+
     def _join(self, ticks: int) -> None:
         kept, groups = self._kept, self._groups
         cells = [(ladder, slice(tick * groups, (tick + 1) * groups)) for tick in range(ticks) for ladder in kept]

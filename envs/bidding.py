@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 import numpy as np
 
+from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.types import MICROS
 from bidpilot.envs.actions import hands
 from bidpilot.envs.draws import STREAMS, draw
@@ -47,6 +48,8 @@ class BiddingEnv(gym.Env[Floats, Any]):
         self, market: Market, forecast: Forecast, scenario: Scenario, groups: int, render_mode: str | None = None
     ) -> None:
         """Set up spaces; no traffic is drawn yet."""
+        if render_mode not in {None, *self.metadata["render_modes"]}:
+            raise InputError(f"render_mode must be None or one of {self.metadata['render_modes']}; got {render_mode!r}")
         self.market, self.forecast, self.scenario, self.groups = market, forecast, scenario, groups
         self.render_mode = render_mode
         self.hands = hands(scenario.action, groups, scenario.levels)
@@ -54,6 +57,7 @@ class BiddingEnv(gym.Env[Floats, Any]):
         low, high = bounds(features_of(scenario), groups)
         self.observation_space = gym.spaces.Box(low, high, dtype=np.float32)
         self._terms = tuple((f"reward/{name}", reward_term(name)) for name in scenario.reward)
+        self._ticks = forecast.ticks
         self._streams: tuple[np.random.Generator, ...] = ()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Floats, dict[str, Any]]:
@@ -74,14 +78,20 @@ class BiddingEnv(gym.Env[Floats, Any]):
 
         Continuous actions outside -1..1 are clipped; what is not of the space's shape and kind raises InputError.
         """
-        tick = self.episode.tick
-        row = self.episode.advance(self._residual.multipliers(self.hands.one(action)))
+        try:
+            episode = self.episode
+        except AttributeError:
+            raise InputError("there is no episode yet; call reset() first") from None
+        tick = episode.tick
+        if tick >= self._ticks:
+            raise InputError(f"the episode is over after {self._ticks} ticks; reset to start another")
+        row = episode.advance(self._residual.multipliers(self.hands.one(action)))
         info = dict(self._drawn)
         reward = self._reward(tick, row, info)
-        self._observation = self._residual.observe(self.episode.glance())
+        self._observation = self._residual.observe(episode.glance())
         if self.groups > 1:
             self._observation = self._observation[0]
-        return self._observation, reward, self.episode.over, False, info
+        return self._observation, reward, episode.tick == self._ticks, False, info
 
     def render(self) -> Any:  # noqa: ANN401 - (height, width, 3) uint8
         """Return a picture of spend against plan so far, (height, width, 3) uint8; None without render_mode."""

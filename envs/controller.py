@@ -106,9 +106,9 @@ class Limiter:
         self.limit = self.multiplier = campaigns.cost_limit
         self._trust = TRUST * campaigns.budget
 
-    def observe(self, state: CampaignState) -> Any:  # noqa: ANN401 - float or array
-        """Take in what was won so far; return the multiplier."""
-        earned = self.limit * self.ops.over_groups(state.total.predicted)
+    def observe(self, state: CampaignState, factor: Any = 1.0) -> Any:  # noqa: ANN401 - float or array
+        """Take in what was won so far; return the multiplier. factor: by which the clicks correct the predictions."""
+        earned = self.limit * self.ops.over_groups(state.total.predicted * factor)
         slack = (earned - state.spent) / (self._trust + state.spent)
         self.multiplier = self.multiplier * self.ops.exp(self.gain * self.ops.clip(slack, -1.0, 1.0))
         self.multiplier = self.ops.clip(self.multiplier, self.limit, self.limit * 20.0)
@@ -132,14 +132,15 @@ class Controller:
 
     def observe(self, state: CampaignState) -> Any:  # noqa: ANN401 - float or array
         """Take in the last tick; return the multipliers for the coming one: a float, or (N, groups)."""
-        common = self.pacer.observe(state)
+        common, factor = self.pacer.observe(state), 1.0
+        if self.prior is not None:
+            factor = (state.total.clicks + self.prior) / (state.total.predicted_clicks + self.prior)
         if self.limiter is not None:
-            limit = self.limiter.observe(state)
+            limit = self.limiter.observe(state, factor)
             common = self.pacer.ops.where(common < limit, common, limit)
         if self.prior is None:
             return common if self.groups == 1 else np.repeat(common, self.groups, axis=1)
-        total = state.total
-        return common * (total.clicks + self.prior) / (total.predicted_clicks + self.prior)
+        return common * factor
 
 
 def before(rows: FloatArray) -> FloatArray:

@@ -114,13 +114,14 @@ class Day:
     def misjudged(self, belief: FloatArray) -> Day:
         """Return the day as a bidder sees it who misjudges each segment's click rate by a factor (segments,).
 
+        On top of how this day is misjudged already.
         It shares everything else with this day, the sorted index included: nothing is sorted again.
         """
         if belief.shape != (self.segments,) or not ((belief > 0) & np.isfinite(belief)).all():
             raise InputError(f"a belief must be {self.segments} factors above 0, one per segment; got {belief}")
         _ = self.starts, self.offered, self.volume, None if self.once else self.by_segment  # once, for all views
         view = object.__new__(Day)
-        view.__dict__.update(self.__dict__, belief=belief)
+        view.__dict__.update(self.__dict__, belief=belief if self.belief is None else self.belief * belief)
         view.__dict__.pop("traffic_hash", None)
         return view
 
@@ -188,7 +189,8 @@ class Day:
         rows = np.flatnonzero(self.seen.segment == segment)
         seen = self.seen.rows(rows)
         one = replace(seen, segment=np.zeros_like(seen.segment))
-        return Day(one, self.hidden.rows(rows), self.ticks, once=self.once, draws=self.draws)
+        part = Day(one, self.hidden.rows(rows), self.ticks, once=self.once, draws=self.draws)
+        return part if self.belief is None else part.misjudged(self.belief[[segment]])
 
     @cached_property
     def posted(self) -> FloatArray:
@@ -202,6 +204,11 @@ class Day:
     def paying(self) -> IntArray:
         """Rows (m,) whose win is worth something in the end."""
         return np.flatnonzero(self.hidden.revenue)
+
+    @cached_property
+    def clicks_pay(self) -> bool:
+        """Tell whether clicks that do not convert are worth something."""
+        return bool(self.hidden.revenue[~self.hidden.conversion].any())
 
     @cached_property
     def certain(self) -> bool:

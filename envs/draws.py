@@ -43,6 +43,8 @@ def draw(
     for name in options:
         if name not in OPTIONS:
             raise unknown("option of reset", name, OPTIONS)
+    if "limit" in options and scenario.limit is None:
+        raise InputError("the scenario has no limit; give it one: Scenario(limit=Limit(...))")
     traffic, money, variation, beliefs = streams
     day = options["day"] if "day" in options else market.day(traffic)
     of_day = {f"day/{name}": amount for name, amount in day.draws.items()}

@@ -81,8 +81,8 @@ class Lockstep(ABC):
     def _book(self, table: FloatArray) -> FloatArray:
         """Write the tables (N, groups, C) into the books and go on to the next tick."""
         self._last = np.ascontiguousarray(table.transpose(2, 0, 1))
-        self._total += self._last
-        self._offered += self._volume[self.tick]
+        self._total = self._total + self._last
+        self._offered = self._offered + self._volume[self.tick]
         row = table[:, 0] if self.groups == 1 else table.sum(axis=1)
         self.left = self.left - row[:, SPEND].astype(np.int64)
         self.tick += 1

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from bidpilot.ctr.errors import InputError
-from bidpilot.ctr.types import MICROS, FloatArray
+from bidpilot.ctr.types import MICROS, FloatArray, whole_micros
+from bidpilot.envs.auctions import pricing_rule
 from bidpilot.envs.types import COLUMNS
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ STEPS = 129
 @dataclass(frozen=True)
 class Forecast:
     """Mean of past days on a grid of multipliers (A,), scale-free so that it carries over to other volumes.
+
+    Of a misjudged day the day itself is measured, not how its bidder saw it.
 
     multipliers: (A,) increasing. spend: (A, ticks) spend as a share of a day's full (second-price) cost.
     value: (A, ticks) predicted worth won as a share of a day's whole predicted worth.
@@ -65,6 +68,8 @@ class Forecast:
         volume = np.mean([day.offered.sum(axis=1) for day in days], axis=0)
         won = tables[..., PREDICTED]
         paid = won * grid[:, None] if auction == "first_price" else tables[..., SPEND] / MICROS
+        if auction == "soft_floor":
+            paid = np.mean([_paid(day, grid, auction) for day in days], axis=0) / MICROS
         return cls(grid, paid / full_cost, won / full_value, volume / volume.sum(), full_cost, full_value)
 
     @classmethod
@@ -133,6 +138,19 @@ def _table(day: Day, grid: FloatArray) -> FloatArray:
     places = [part.start + ladder.ratio[part].searchsorted(grid, side="right") for part in bounds]
     wins = np.stack(places, axis=1) - ladder.starts[:-1]
     return ladder.sums(np.arange(day.ticks), wins)
+
+
+def _paid(day: Day, grid: FloatArray, auction: str) -> FloatArray:
+    """Return what every multiplier of the grid pays (A, ticks), micro-currency, by the auction's own rule."""
+    rule, value, price, ratio = pricing_rule(auction), day.seen.value, day.hidden.price, day.ratio
+    soft = np.zeros(len(day)) if day.seen.soft_floor is None else day.seen.soft_floor
+    floor, tick = whole_micros(soft).astype(np.int64), day.seen.tick
+    paid = []
+    for multiplier in grid.tolist():
+        won = np.flatnonzero(ratio <= multiplier)
+        cost = rule(price[won], multiplier * value[won] * MICROS, floor[won])
+        paid.append(np.bincount(tick[won], cost, day.ticks))
+    return np.array(paid)
 
 
 def _rising(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bidpilot.ctr.types import MICROS, UNWINNABLE, whole_micros
-from bidpilot.envs.simulator import climb
-from bidpilot.envs.types import COLUMNS
+from bidpilot.ctr.types import EXACT, MICROS, UNWINNABLE, whole_micros
+from bidpilot.envs.simulator import SPEND, play
+from bidpilot.envs.types import Rules
 
 if TYPE_CHECKING:
     from bidpilot.ctr.types import FloatArray
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 CORNERS = 16_384
+HALVINGS = 40
 LOWEST = float(np.finfo(np.float64).tiny)
 """A multiplier that wins what is free and nothing else; 0 would be no bid."""
 
@@ -56,7 +57,7 @@ def best_of(day: Day, budget: float, cost_limit: float = np.inf) -> float:
     """Return R* of one budget and cost limit from the day's stored frontier: quick on a day that is replayed.
 
     cost_limit: currency per currency of worth. Cheapest first, the average cost of worth never falls, so the best is
-    the shorter of what the budget buys and what the limit allows.
+    the shorter of what the budget buys and what the limit allows. A policy that breaks the limit may win more.
     """
     cost, worth = day.frontier
     best = float(np.interp(whole_micros(budget), cost, worth))
@@ -75,10 +76,12 @@ def best_multiplier(day: Day, budget: float, auction: str = "second_price") -> f
     """Return the highest uniform multiplier whose spend on the day stays within the budget; 0 if none.
 
     Second price: the threshold of the knapsack over predicted worth. First price: spend is the multiplier
-    times the worth won, which grows with the multiplier, so the same search applies. Where only free impressions
-    fit, the smallest multiplier that bids at all.
+    times the worth won, which grows with the multiplier, so the same search applies. Soft floors: by bisection. Where
+    only free impressions fit, the smallest multiplier that bids at all.
     """
-    ratio = day.ratio if day.belief is None else day.ratio / day.belief[day.seen.segment]
+    if auction == "soft_floor":
+        return _bisected(day, budget, auction)
+    ratio = _thresholds(day)
     order = np.argsort(ratio, kind="stable")
     order = order[: np.count_nonzero(np.isfinite(ratio))]
     ratio = ratio[order]
@@ -91,11 +94,30 @@ def best_multiplier(day: Day, budget: float, auction: str = "second_price") -> f
     return max(float(ratio[fits[-1]]), LOWEST) if fits.size else 0.0
 
 
-def best_plan(day: Day, multiplier: float) -> FloatArray:
+def best_plan(day: Day, multiplier: float, auction: str = "second_price") -> FloatArray:
     """Return the spend (ticks,), currency, of a constant multiplier on the day, budget aside."""
-    spend = COLUMNS.index("spend")
-    at = np.array([multiplier])
-    return np.array([climb(day, tick, at, 1).table[0, spend] for tick in range(day.ticks)]) / MICROS
+    rules, at = Rules(auction), np.array([multiplier])
+    tables = [play(day, tick, at, EXACT, rules).table for tick in range(day.ticks)]
+    return np.array([table[0, SPEND] for table in tables]) / MICROS
+
+
+def _thresholds(day: Day) -> FloatArray:
+    """Return the multipliers (n,) from which on opportunities are won, as the bidder sees them."""
+    if day.belief is None:
+        return day.ratio
+    ratio, belief = day.ratio, day.belief[day.seen.segment]
+    at = ratio / belief
+    return np.where(at * belief < ratio, np.nextafter(at, np.inf), at)
+
+
+def _bisected(day: Day, budget: float, auction: str) -> float:
+    """Return the highest multiplier whose spend stays within the budget, where that has to be tried out."""
+    known = _thresholds(day)
+    low, high = 0.0, float(known[np.isfinite(known)].max(initial=0.0))
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2.0
+        low, high = (middle, high) if best_plan(day, middle, auction).sum() <= budget else (low, middle)
+    return low
 
 
 def _last_of_ties(cost: FloatArray, value: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from bidpilot.envs.day import Day
 
 Keys = npt.NDArray[np.complex128]
+KEPT = 4
+"""Cells whose blocks are kept: money mostly runs out in the last ticks."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,8 @@ class Ladder:
         if cell not in self._blocks:
             from bidpilot.envs.blocks import Blocks  # it reads a Ladder
 
+            if len(self._blocks) >= KEPT:
+                del self._blocks[next(iter(self._blocks))]
             self._blocks[cell] = Blocks(self, cell)
         return self._blocks[cell]
 

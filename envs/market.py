@@ -168,6 +168,8 @@ class MiscalibratedMarket:
     def day(self, rng: np.random.Generator) -> Day:
         """Draw a day and distort what is seen of it."""
         day = self.market.day(rng)
+        if self.spread[1] == 0.0:
+            return day
         return day.misjudged(factors(rng.uniform(*self.spread), day.segments, rng))
 
 

@@ -122,17 +122,36 @@ COMMON = (
     Feature("next_share", "ratio", 0, 4, "planned spend of the coming tick against an even plan", _next_share),
 )
 LIMITED = (
-    Feature("limit", "log", -3, 3, "cost limit per worth against the starting multiplier", _limit),
-    Feature("limit_slack", "share", -1, 1, "what the limit still allows, as a share of the budget", _limit_slack),
+    Feature("limit", "log", -3, 3, "cost limit per worth against the starting multiplier; only with a limit", _limit),
+    Feature(
+        "limit_slack",
+        "share",
+        -1,
+        1,
+        "what the limit still allows of the budget; only with a limit",
+        _limit_slack,
+    ),
 )
-OPEN = (Feature("price_seen", "log", -2, 2, "mean price of the last tick's auctions against all so far", _price_seen),)
+OPEN = (
+    Feature(
+        "price_seen",
+        "log",
+        -2,
+        2,
+        "the last tick's prices against all so far; only where reported",
+        _price_seen,
+    ),
+)
 PER_GROUP = (
     Feature("action", "-", -1, 1, "the previous action", _action, per_group=True),
     Feature("calibration", "log", -2, 2, "clicks against predicted clicks so far", _calibration, per_group=True),
     Feature("spend_share", "share", 0, 1, "share of the spend so far", _spend_share, per_group=True),
 )
+EVERY = COMMON + LIMITED + OPEN + PER_GROUP
+"""Every observation there is, in order."""
+
 FEATURES = COMMON + PER_GROUP
-"""Every observation of a campaign without limit under sealed prices, in order."""
+"""The observations of a campaign without limit under sealed prices."""
 
 
 def features_of(scenario: Scenario) -> tuple[Feature, ...]:

@@ -49,12 +49,8 @@ def _alike() -> bool:
 ALIKE = _alike()
 
 
-def _exp(x: float) -> float:
-    return float(np.exp(x))
-
-
-def _log(x: float) -> float:
-    return float(np.log(x))
+LARGE = 700.0
+"""Beyond this the C library's exp overflows with an error, NumPy's to infinity."""
 
 
 class Scalars:
@@ -64,8 +60,15 @@ class Scalars:
         """Pickle as the one instance."""
         return "SCALARS"
 
-    exp = staticmethod(math.exp if ALIKE else _exp)
-    log = staticmethod(math.log if ALIKE else _log)
+    @staticmethod
+    def exp(x: float) -> float:
+        """Return e to the x."""
+        return math.exp(x) if ALIKE and x < LARGE else float(np.exp(x))
+
+    @staticmethod
+    def log(x: float) -> float:
+        """Return the natural logarithm."""
+        return math.log(x) if ALIKE and x > 0.0 else float(np.log(x))
 
     @staticmethod
     def clip(x: float, low: float, high: float) -> float:

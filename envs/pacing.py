@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bidpilot.envs.bidding import BiddingEnv
 from bidpilot.envs.features import table
-from bidpilot.envs.observations import FEATURES
+from bidpilot.envs.observations import EVERY
 
 if TYPE_CHECKING:
     from bidpilot.envs.forecast import Forecast
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bidpilot.envs.scenario import Scenario
 
 
-class Pacing(BiddingEnv):  # noqa: D101 - it has one, with the table of FEATURES in it
+class Pacing(BiddingEnv):  # noqa: D101 - it has one, with the table of observations in it
     __doc__ = f"""Spend a budget over a day so that it buys the most worth.
 
     ## Description
@@ -25,15 +25,15 @@ class Pacing(BiddingEnv):  # noqa: D101 - it has one, with the table of FEATURES
     Box(-1, 1, (1,)): log(multiplier) = log(controller's) + reach x action. 0 is the controller itself.
 
     ## Observation Space
-{table(FEATURES)}
+{table(EVERY)}
 
     ## Rewards
     The sum of the scenario's terms, each in info as reward/<name>; by default the expected worth won minus
     what the controller alone earns in the same tick, both as a share of the hindsight optimum R*.
 
     ## Starting State
-    A day drawn from the market and a budget drawn log-uniformly from the scenario's range of scarcity;
-    options "day" and "scarcity" of reset fix them.
+    A day drawn from the market, a budget drawn log-uniformly from the scenario's range of scarcity, and whatever else
+    the scenario leaves open; options "day", "scarcity", "limit", "price_scale" and "volume" of reset fix them.
 
     ## Episode End
     Terminates at the last tick of the day; never truncates.

@@ -58,7 +58,8 @@ def limit(tick: Tick) -> Any:  # noqa: ANN401 - float or array
     """Return minus the growth of the spend above the cost limit, reckoned with expected worth.
 
     The terms of an episode add up to minus its final excess (differences of a potential, Ng et al. 1999), times
-    the worth that the limit prices it at: so breaking the limit never pays.
+    the worth that the limit prices it at and the scenario's penalty p: what costs more than (1 + 1 / p) times the limit
+    never pays.
     """
     return -tick.excess_expected / tick.scale
 

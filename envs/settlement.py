@@ -48,15 +48,15 @@ def affordable_each(cost: FloatArray, owner: IntArray, left: IntArray) -> BoolAr
 
     owner: (n,) ascending, 0..N-1. left: (N,). Costs are whole numbers.
     """
-    rest = left.astype(np.float64)
+    rest, cost = left.astype(np.int64), cost.astype(np.int64)  # sums over many days are exact in whole numbers only
     taken = np.zeros(len(cost), dtype=bool)
     waiting = np.flatnonzero(cost <= rest[owner])
     while waiting.size:
         price, who = cost[waiting], owner[waiting]
-        running = np.append(0.0, np.cumsum(price))
+        running = np.append(0, np.cumsum(price))
         fits = running[1:] - running[who.searchsorted(who)] <= rest[who]
         taken[waiting[fits]] = True
-        rest -= np.bincount(who, price * fits, minlength=len(rest))
+        rest -= np.bincount(who, price * fits, minlength=len(rest)).astype(np.int64)
         waiting, who = waiting[~fits], who[~fits]
         again = waiting[np.append(True, who[1:] != who[:-1])[: len(who)] ^ True]  # the first overflow is lost
         waiting = again[cost[again] <= rest[owner[again]]]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bidpilot.envs.bidding import BiddingEnv
 from bidpilot.envs.features import table
-from bidpilot.envs.observations import FEATURES
+from bidpilot.envs.observations import EVERY
 
 if TYPE_CHECKING:
     from bidpilot.envs.forecast import Forecast
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bidpilot.envs.scenario import Scenario
 
 
-class Targeting(BiddingEnv):  # noqa: D101 - it has one, with the table of FEATURES in it
+class Targeting(BiddingEnv):  # noqa: D101 - it has one, with the table of observations in it
     __doc__ = f"""Spend a budget over a day and decide whom to reach with it.
 
     ## Description
@@ -24,12 +24,13 @@ class Targeting(BiddingEnv):  # noqa: D101 - it has one, with the table of FEATU
 
     ## Action Space
     Box(-1, 1, (segments,)): log(multiplier_s) = log(controller's multiplier_s) + reach x action_s. The controller
-    paces, and corrects each segment's predictions by the clicks so far; 0 is the controller itself.
+    paces, and corrects each segment's predictions by the clicks so far; 0 is the controller itself. At -0.95 and below
+    (the lowest level of a ladder) the segment is switched off: no bids.
 
     ## Observation Space
     Entries marked "one per bid group" come once per segment.
 
-{table(FEATURES)}
+{table(EVERY)}
 
     ## Rewards
     As Pacing.

@@ -107,6 +107,9 @@ def _only(amount: Any) -> float:  # noqa: ANN401 - a float where nothing was tol
     return float(amount[0]) if isinstance(amount, np.ndarray) else float(amount)
 
 
+HOTTEST = 10.0
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What the exchange and the other bidders do.
@@ -129,8 +132,15 @@ class Rules:
         """Check the figures."""
         pricing_rule(self.auction)
         for name in ("bid_tick", "bid_cap", "frequency_cap", "reaction"):
-            if not getattr(self, name) >= 0:
-                raise InputError(f"{name} must be at least 0; got {getattr(self, name)}")
+            if not 0 <= getattr(self, name) < EXACT / MICROS:
+                raise InputError(f"{name} must be at least 0 and below 4.5e9; got {getattr(self, name)}")
+        for name in ("bid_tick", "bid_cap"):
+            if 0 < getattr(self, name) < 1 / MICROS:
+                raise InputError(f"{name} must be 0 or at least a micro-currency, 0.000001; got {getattr(self, name)}")
+        if self.frequency_cap != int(self.frequency_cap):
+            raise InputError(f"frequency_cap must be a whole number of impressions; got {self.frequency_cap}")
+        if self.reaction > HOTTEST:
+            raise InputError(f"reaction must be at most {HOTTEST}, prices times e to that; got {self.reaction}")
 
     @property
     def plain(self) -> bool:

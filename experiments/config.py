@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -132,7 +131,7 @@ class Settings(_Frozen):
 
 def _comparable(scenario: Scenario) -> bool:
     """Tell whether a run can train in a scenario and compare what comes of it with every other policy."""
-    plain = replace(scenario.rules, auction="second_price") == Rules()
+    plain = scenario.rules == Rules()  # the auction is the setting of that name
     alone = scenario.environment in {"pacing", "targeting"} and scenario.limit is None
     varied = (scenario.price_scale, scenario.volume) != ((1.0, 1.0), (1.0, 1.0))
     return plain and alone and scenario.action == "continuous" and not varied

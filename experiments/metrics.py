@@ -130,7 +130,7 @@ class Ideal:
         """Solve the day for the budget."""
         self.best = float(best_value(day, np.array([campaign.budget]))[0])
         multiplier = best_multiplier(day, campaign.budget, campaign.rules.auction)
-        self.plan = np.cumsum(best_plan(day, multiplier)) / campaign.budget
+        self.plan = np.cumsum(best_plan(day, multiplier, campaign.rules.auction)) / campaign.budget
 
 
 def metric(name: str, records: FloatArray, weights: FloatArray) -> FloatArray:
