@@ -132,8 +132,10 @@ class Rules:
         """Check the figures."""
         pricing_rule(self.auction)
         for name in ("bid_tick", "bid_cap", "frequency_cap", "reaction"):
-            if not 0 <= getattr(self, name) < EXACT / MICROS:
-                raise InputError(f"{name} must be at least 0 and below 4.5e9; got {getattr(self, name)}")
+            if not getattr(self, name) >= 0:
+                raise InputError(f"{name} must be at least 0; got {getattr(self, name)}")
+            if not getattr(self, name) < EXACT / MICROS:
+                raise InputError(f"{name} must be below 4.5e9 (0 for none); got {getattr(self, name)}")
         for name in ("bid_tick", "bid_cap"):
             if 0 < getattr(self, name) < 1 / MICROS:
                 raise InputError(f"{name} must be 0 or at least a micro-currency, 0.000001; got {getattr(self, name)}")

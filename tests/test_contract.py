@@ -25,7 +25,7 @@ from bidpilot.envs.day import Day, Hidden, Opportunities
 from bidpilot.envs.features import Feature, names, table
 from bidpilot.envs.marketplace import Marketplace
 from bidpilot.envs.marketplace_traffic import MarketplaceConfig
-from bidpilot.envs.observations import FEATURES, features_of
+from bidpilot.envs.observations import EVERY, features_of
 from bidpilot.envs.scenarios import MARKETPLACE, SCENARIOS, past_forecast
 from bidpilot.envs.traffic import TrafficMarket
 
@@ -184,9 +184,9 @@ def test_the_documentation_has_the_usual_headings_and_the_table_of_features(env_
     rows: dict[type[Env], tuple[tuple[Feature, ...], str]] = {
         Marketplace: (seats.FEATURES, "slot"),
         AdSelection: (ad_features.AD_FEATURES, "segment and ad"),
-        Allocation: (FEATURES, "campaign"),
+        Allocation: (EVERY, "campaign"),
     }
-    assert table(*rows.get(type(env), (FEATURES, "bid group"))) in text
+    assert table(*rows.get(type(env), (EVERY, "bid group"))) in text
 
 
 @pytest.mark.parametrize("env_id", IDS)

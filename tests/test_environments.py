@@ -25,7 +25,7 @@ from bidpilot.envs.features import names, table
 from bidpilot.envs.forecast import Forecast
 from bidpilot.envs.hindsight import best_value
 from bidpilot.envs.market import Market
-from bidpilot.envs.observations import FEATURES
+from bidpilot.envs.observations import EVERY, FEATURES
 from bidpilot.envs.rewards import REWARDS
 from bidpilot.envs.scenarios import find_scenario, make
 from bidpilot.envs.simulator import play
@@ -83,7 +83,7 @@ def test_the_documentation_has_the_usual_headings(env: BiddingEnv) -> None:
     text = type(env).__doc__ or ""
     for heading in ("Description", "Action Space", "Observation Space", "Rewards", "Starting State", "Episode End"):
         assert f"## {heading}\n" in text
-    assert table(FEATURES) in text
+    assert table(EVERY) in text
 
 
 def test_spaces_are_finite(env: BiddingEnv) -> None:
