@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
@@ -18,11 +18,9 @@ from bidpilot.envs.types import Rules
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bidpilot.envs.ad_selection import AdSelection
     from bidpilot.envs.bidding import BiddingEnv
     from bidpilot.envs.market import Market
 
-    Kind: TypeAlias = Callable[[Market, Forecast, Scenario, str | None], BiddingEnv]
 
 TICKS = 48
 PAST_DAYS = 8
@@ -68,9 +66,8 @@ MARKETPLACE = "bidpilot/Marketplace-v0"
 def register_all() -> None:
     """Register every scenario as a Gymnasium id (a second call changes nothing)."""
     for name, scenario in SCENARIOS.items():
-        ads = scenario.environment == "ad_selection"
-        entry = f"bidpilot.envs.scenarios:{'make_ads' if ads else 'make'}"
-        _register(name, entry, None if ads else "bidpilot.envs.vector:make_vector", {"scenario": name})
+        vector = None if scenario.environment == "ad_selection" else "bidpilot.envs.vector:make_vector"
+        _register(name, "bidpilot.envs.scenarios:make", vector, {"scenario": name})
     _register(MARKETPLACE, "bidpilot.envs.marketplace:Marketplace", None, {})
 
 
@@ -85,39 +82,29 @@ def make(
     market: Market | None = None,
     forecast: Forecast | None = None,
     render_mode: str | None = None,
+    **arguments: Any,  # noqa: ANN401 - the environment's own
 ) -> BiddingEnv:
     """Make an environment; entry point of gym.make(id, market=..., forecast=...).
 
     Without a market, days are drawn by the scenario's traffic law; without a forecast, one is measured on past days
-    drawn from the market. Raises InputError for an unknown name, or "ad_selection", which make_ads makes.
+    drawn from the market. arguments: of the environment alone, as AdSelection's ads and spread. Raises InputError for
+    an unknown name.
     """
-    from bidpilot.envs.allocation import Allocation  # registering ids should stay quick
+    from bidpilot.envs.ad_selection import AdSelection  # registering ids should stay quick
+    from bidpilot.envs.allocation import Allocation
     from bidpilot.envs.pacing import Pacing
     from bidpilot.envs.targeting import Targeting
 
     settings = find_scenario(scenario) if isinstance(scenario, str) else scenario
-    kinds: dict[str, Kind] = {"pacing": Pacing, "targeting": Targeting, "allocation": Allocation}
-    if settings.environment not in kinds:
-        raise unknown("environment of one campaign", settings.environment, list(kinds))
+    kinds: dict[str, Callable[..., BiddingEnv]] = {
+        "pacing": Pacing,
+        "targeting": Targeting,
+        "allocation": Allocation,
+        "ad_selection": AdSelection,
+    }
     source = market if market is not None else TrafficMarket(settings.traffic)
     known = forecast if forecast is not None else past_forecast(source, settings)
-    return kinds[settings.environment](source, known, settings, render_mode)
-
-
-def make_ads(
-    scenario: str | Scenario = "bidpilot/AdSelection-v0",
-    market: Market | None = None,
-    forecast: Forecast | None = None,
-    render_mode: str | None = None,
-    **arguments: Any,  # noqa: ANN401 - AdSelection's
-) -> AdSelection:
-    """Make an environment of several ads, as make does. arguments: ads and spread, see AdSelection."""
-    from bidpilot.envs.ad_selection import AdSelection
-
-    settings = find_scenario(scenario) if isinstance(scenario, str) else scenario
-    source = market if market is not None else TrafficMarket(settings.traffic)
-    known = forecast if forecast is not None else past_forecast(source, settings)
-    return AdSelection(source, known, settings, render_mode, **arguments)
+    return kinds[settings.environment](source, known, settings, render_mode, **arguments)
 
 
 def past_forecast(market: Market, scenario: Scenario) -> Forecast:

@@ -18,7 +18,7 @@ from bidpilot.envs.market import Market
 from bidpilot.envs.replay import ReplayMarket
 from bidpilot.envs.rewards import REWARDS
 from bidpilot.envs.scenario import Limit, Scenario
-from bidpilot.envs.scenarios import find_scenario, make, make_ads, past_forecast
+from bidpilot.envs.scenarios import find_scenario, make, past_forecast
 from bidpilot.envs.traffic import TrafficMarket
 from bidpilot.envs.traffic_law import TrafficLaw
 from bidpilot.envs.types import Rules
@@ -169,7 +169,7 @@ def test_a_batch_of_one_is_a_single(build: Builder) -> None:
 
 def test_what_has_no_batched_form_is_refused(market: Market, forecast: Forecast) -> None:
     with pytest.raises(InputError, match="AdSelection has no batched form; step copies"):
-        Batched(make_ads("bidpilot/AdSelection-v0", market, forecast), 2)
+        Batched(make("bidpilot/AdSelection-v0", market, forecast), 2)
 
 
 @pytest.mark.parametrize("action", ["continuous", "ladder"])

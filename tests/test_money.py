@@ -18,7 +18,7 @@ from bidpilot.envs.fleet import Fleet, Squad, fleet_of
 from bidpilot.envs.herd import Herd
 from bidpilot.envs.hindsight import best_of, best_value
 from bidpilot.envs.market import Market
-from bidpilot.envs.scenarios import SCENARIOS, make, make_ads
+from bidpilot.envs.scenarios import SCENARIOS, make
 from bidpilot.envs.solo import Solo, episode_of
 from bidpilot.envs.types import COLUMNS, Campaign, CampaignState, Rules
 
@@ -221,7 +221,7 @@ def test_which_ads_are_shown_costs_nothing(
 def test_an_environment_charges_what_it_tells_and_no_more_than_there_is(env_id: str) -> None:
     scenario = SCENARIOS[env_id]
     scenario = replace(scenario, traffic=replace(scenario.traffic, opportunities=600.0, ticks=12))
-    env = make_ads(scenario) if scenario.environment == "ad_selection" else make(scenario)
+    env = make(scenario)
     env.action_space.seed(0)
     for seed in range(4):
         env.reset(seed=seed, options={"scarcity": (1e-6, 0.01, 0.3, 40.0)[seed]})

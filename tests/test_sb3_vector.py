@@ -16,7 +16,7 @@ from bidpilot.ctr.types import FloatArray
 from bidpilot.envs.bidding import BiddingEnv
 from bidpilot.envs.forecast import Forecast
 from bidpilot.envs.market import Market
-from bidpilot.envs.scenarios import make, make_ads
+from bidpilot.envs.scenarios import make
 
 NAMES = ["bidpilot/Pacing-v0", "bidpilot/PacingLadder-v0", "bidpilot/Targeting-v0", "bidpilot/TargetingLadder-v0"]
 
@@ -144,7 +144,7 @@ def test_what_cannot_be_is_refused(many: BatchedVecEnv, small: dict[str, Any]) -
     with pytest.raises(InputError, match="at least 1 environment; got 0"):
         BatchedVecEnv(make("bidpilot/Pacing-v0", **small), 0)
     with pytest.raises(InputError, match="no batched form"):
-        BatchedVecEnv(make_ads("bidpilot/AdSelection-v0", **small), 2)
+        BatchedVecEnv(make("bidpilot/AdSelection-v0", **small), 2)
     many.reset()
     with pytest.raises(InputError, match="expected actions of 3 environments, got 2"):
         many.step(STILL[:2])

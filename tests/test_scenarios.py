@@ -14,7 +14,6 @@ from bidpilot.envs.scenarios import (
     default_market,
     find_scenario,
     make,
-    make_ads,
     past_forecast,
     register_all,
 )
@@ -73,14 +72,10 @@ def test_unknown_names_list_the_known(market: Market, forecast: Forecast) -> Non
         make(Scenario(reward=("fame",)), market, forecast)
     with pytest.raises(InputError, match="unknown auction 'third'"):
         make(Scenario(rules=Rules("third")), market, forecast)
-    with pytest.raises(
-        InputError, match="unknown environment of one campaign 'ad_selection'; known: allocation, pacing"
-    ):
-        make("bidpilot/AdSelection-v0", market, forecast)
 
 
-def test_several_ads_are_made_apart(market: Market, forecast: Forecast) -> None:
-    env = make_ads("bidpilot/AdSelection-v0", market, forecast)
+def test_several_ads_are_made_alike(market: Market, forecast: Forecast) -> None:
+    env = make("bidpilot/AdSelection-v0", market, forecast)
     assert (env.scenario, env.market) == (find_scenario("bidpilot/AdSelection-v0"), market)
 
 
