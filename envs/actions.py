@@ -51,7 +51,10 @@ class Continuous:
 
     def many(self, actions: Any) -> FloatArray:  # noqa: ANN401 - as the space has it
         """Return the actions (N, groups). Raises InputError as one does."""
-        wanted = np.asarray(actions, dtype=np.float64)
+        try:
+            wanted = np.asarray(actions, dtype=np.float64)
+        except (TypeError, ValueError):
+            wanted = np.full(1, np.nan)
         if wanted.ndim != 2 or wanted.shape[1] != self.groups or not np.isfinite(wanted).all():  # noqa: PLR2004 - (N, groups)
             raise InputError(f"an action must be {self.groups} finite numbers in -1..1; got {actions}")
         return wanted

@@ -39,8 +39,11 @@ class Batched:
         """Set up; no traffic is drawn yet."""
         if count < 1:
             raise InputError(f"a batch needs at least 1 environment; got {count}")
-        if not like.lockstep:
-            raise InputError(f"{type(like).__name__} has no batched form; step copies, as gym.make_vec does by default")
+        if not getattr(like, "lockstep", False):
+            raise InputError(
+                f"{type(like).__name__} has no batched form; give the bare one (make(id) or env.unwrapped), or step "
+                "copies, as gym.make_vec does where there is none"
+            )
         self.count, self.groups, self.steering = count, like.groups, like.steering
         self.market, self.forecast, self.scenario = like.market, like.forecast, like.scenario
         self.hands = hands(self.scenario.action, self.groups, self.scenario.levels)
@@ -110,6 +113,7 @@ class Batched:
             excess = self._grown(expected, realised, columns[SPEND] / MICROS)
         view = Tick(expected, realised, excess[0], excess[1], self._controller[tick], self._scale)
         rewards, info = np.zeros(self.count), dict(zip(COLUMNS, columns, strict=True))
+        info["spend"], info["revenue"], info["left"] = columns[SPEND] / MICROS, realised, self.fleet.left / MICROS
         for name, term in self._terms:
             amount = info[name] = term(view)
             rewards += amount

@@ -77,6 +77,7 @@ class BiddingEnv(gym.Env[Floats, Any]):
         """Bid for one tick. The horizon ends the episode with terminated; nothing truncates it.
 
         Continuous actions outside -1..1 are clipped; what is not of the space's shape and kind raises InputError.
+        info: the episode's draws, the reward's terms, what the tick brought (COLUMNS, money in currency), what is left.
         """
         try:
             episode = self.episode
@@ -97,6 +98,8 @@ class BiddingEnv(gym.Env[Floats, Any]):
         """Return a picture of spend against plan so far, (height, width, 3) uint8; None without render_mode."""
         if self.render_mode is None:
             return None
+        if not hasattr(self, "episode"):
+            raise InputError("there is no episode yet; call reset() first")
         from bidpilot.envs.render import spend_picture  # matplotlib, only for those who look
 
         planned = np.ravel(self._residual.pacer.planned)
@@ -129,6 +132,7 @@ class BiddingEnv(gym.Env[Floats, Any]):
             amount = info[name] = term(view)
             reward += amount
         info.update(zip(COLUMNS, row))  # noqa: B905 - a row has these columns
+        info["spend"], info["revenue"], info["left"] = row[SPEND] / MICROS, realised, self.episode.left / MICROS
         return reward
 
     def _grown(self, expected: float, realised: float, spend: float) -> tuple[float, float]:

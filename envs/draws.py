@@ -43,6 +43,11 @@ def draw(
     for name in options:
         if name not in OPTIONS:
             raise unknown("option of reset", name, OPTIONS)
+    for name, given in options.items():
+        if name != "day" and not (isinstance(given, (int, float, np.number)) and 0 < given < np.inf):
+            raise InputError(f"the option {name} must be a number above 0; got {given!r}")
+    if "day" in options and not isinstance(options["day"], Day):
+        raise InputError(f"the option day must be a bidpilot.envs.day.Day; got {options['day']!r}")
     if "limit" in options and scenario.limit is None:
         raise InputError("the scenario has no limit; give it one: Scenario(limit=Limit(...))")
     traffic, money, variation, beliefs = streams

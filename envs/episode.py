@@ -132,4 +132,7 @@ def check(day: Day, campaign: Campaign, groups: int) -> None:
     if groups not in {1, day.segments}:
         raise InputError(f"bids come in 1 group or one per segment: the day has {day.segments}, not {groups}")
     if campaign.rules.frequency_cap and day.seen.user is None:
-        raise InputError("impressions are capped per user, but the day does not say who looks: give Opportunities.user")
+        raise InputError(
+            "impressions are capped per user, but the day does not say who looks: set TrafficLaw(users=...), or give "
+            "Opportunities.user"
+        )

@@ -122,6 +122,11 @@ class Squad:
         self.episodes = [Episode(day, campaign, groups) for day, campaign in zip(days, campaigns, strict=True)]
         self.tick, self.ticks, self.groups = 0, days[0].ticks, groups
 
+    @property
+    def left(self) -> IntArray:
+        """Micro-currency (N,) that may still be spent."""
+        return np.array([episode.left for episode in self.episodes])
+
     def advance(self, multipliers: FloatArray) -> FloatArray:
         """Play the tick with multipliers (N, groups); return what it brought over all groups, (N, len(COLUMNS))."""
         self.tick += 1

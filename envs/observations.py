@@ -109,6 +109,12 @@ def _spend_share(s: Residual) -> Amount:
     return s.total.spend / s.ops.clip(s.spent, 1e-9, np.inf)
 
 
+def _reported(s: Residual) -> Amount:
+    """Worth reported so far against the predicted worth of what was won, in logs, drawn to 0 by a prior."""
+    told, predicted = s.ops.over_groups(s.total.revenue), s.ops.over_groups(s.total.predicted)
+    return s.ops.log((told + s.worth_prior) / (s.ops.clip(predicted, 0.0, np.inf) + s.worth_prior))
+
+
 COMMON = (
     Feature("time_left", "share", 0, 1, "ticks to come", _time_left),
     Feature("budget_left", "share", 0, 1, "budget not yet spent", _budget_left),
@@ -132,6 +138,9 @@ LIMITED = (
         _limit_slack,
     ),
 )
+REPORTED = (
+    Feature("reported", "log", -3, 3, "worth reported so far against the predicted; only where asked for", _reported),
+)
 OPEN = (
     Feature(
         "price_seen",
@@ -147,7 +156,7 @@ PER_GROUP = (
     Feature("calibration", "log", -2, 2, "clicks against predicted clicks so far", _calibration, per_group=True),
     Feature("spend_share", "share", 0, 1, "share of the spend so far", _spend_share, per_group=True),
 )
-EVERY = COMMON + LIMITED + OPEN + PER_GROUP
+EVERY = COMMON + LIMITED + OPEN + REPORTED + PER_GROUP
 """Every observation there is, in order."""
 
 FEATURES = COMMON + PER_GROUP
@@ -156,7 +165,8 @@ FEATURES = COMMON + PER_GROUP
 
 def features_of(scenario: Scenario) -> tuple[Feature, ...]:
     """Return a scenario's observations: with a limit, and where all prices are reported, there is more to see."""
-    if scenario.limit is None and scenario.rules.censored:
+    if scenario.limit is None and scenario.rules.censored and not scenario.observe_reports:
         return FEATURES
+    reports = REPORTED if scenario.observe_reports else ()
     limited = LIMITED if scenario.limit is not None else ()
-    return COMMON + limited + (() if scenario.rules.censored else OPEN) + PER_GROUP
+    return COMMON + limited + (() if scenario.rules.censored else OPEN) + reports + PER_GROUP

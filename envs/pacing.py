@@ -23,6 +23,7 @@ class Pacing(BiddingEnv):  # noqa: D101 - it has one, with the table of observat
 
     ## Action Space
     Box(-1, 1, (1,)): log(multiplier) = log(controller's) + reach x action. 0 is the controller itself.
+    In the "ladder" form Discrete(levels): evenly spaced levels of the same, the middle one being 0.
 
     ## Observation Space
 {table(EVERY)}

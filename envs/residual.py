@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 PRICE_PRIOR = 0.02
 """Share of the budget by which the observed price level is drawn to the forecast's."""
 
+WORTH_PRIOR = 0.05
+"""Share of the worth that the budget buys at least by which the reported worth is drawn to the predicted."""
+
 LEAST = 1e-9
 """Share of a day's traffic that a tick is taken to have at least."""
 
@@ -64,6 +67,7 @@ class Residual:
         self.pacer = self.controller.pacer
         self.rate = by_tick(_rate(forecast, np.ravel(self.pacer.start)), self.ops)
         self.price_prior = PRICE_PRIOR * self.campaigns.budget
+        self.worth_prior = WORTH_PRIOR * self.campaigns.budget / self.pacer.start
         self.volume: list[float] = np.maximum(forecast.volume, LEAST).tolist()
         self.past_volume: list[float] = np.maximum(before(forecast.volume[None])[0], LEAST).tolist()
         self.scarcity = self.ops.log(self.campaigns.scarcity) / math.log(2.0) / 6.0

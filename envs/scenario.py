@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bidpilot.ctr.errors import InputError, unknown
-from bidpilot.envs.actions import hands
+from bidpilot.envs.actions import ACTIONS, hands
 from bidpilot.envs.controller import GAIN
 from bidpilot.envs.goal import Goal
 from bidpilot.envs.rewards import reward_term
@@ -71,8 +71,8 @@ class Scenario:
     action: "continuous" or "ladder" (of `levels` multipliers); the action 1 multiplies the controller's bid by
     exp(reach). gain, prior: the controller's, see Controller. reward: names of the terms. scale: what rewards are a
     share of, R* ("hindsight") or the worth that the forecast expects for the budget ("forecast", quicker on fresh
-    traffic). penalty: price of breaking the limit, in worth per worth. traffic: the law of the days where no market is
-    given.
+    traffic). penalty: price of breaking the limit, in worth per worth. observe_reports: show the learner the worth that
+    has been reported so far (late, where conversions are). traffic: the law of the days where no market is given.
 
     Raises InputError for unknown names, empty ranges or figures out of range.
     """
@@ -92,6 +92,7 @@ class Scenario:
     levels: int = 9
     scale: str = "hindsight"
     penalty: float = 5.0
+    observe_reports: bool = False
     traffic: TrafficLaw = field(default_factory=lambda: TrafficLaw(once=False))
 
     def __post_init__(self) -> None:
@@ -100,14 +101,19 @@ class Scenario:
             raise unknown("environment", self.environment, ENVIRONMENTS)
         if self.scale not in SCALES:
             raise unknown("scale of rewards", self.scale, SCALES)
-        hands(self.action, 1, self.levels)
-        for term in self.reward:
-            reward_term(term)
+        for form in ACTIONS if self.action in ACTIONS else (self.action,):
+            hands(form, 1, self.levels)
+        check_terms(self.reward)
+        self._check_figures()
+
+    def _check_figures(self) -> None:
         for name in ("scarcity", "price_scale", "volume"):
             check_range(name, getattr(self, name))
         low, high = self.miscalibration
         if not 0 <= low <= high < np.inf:
-            raise InputError(f"miscalibration must be a range of numbers at least 0; got {self.miscalibration}")
+            raise InputError(
+                f"miscalibration must be a range of numbers at least 0, the lower one first; got {self.miscalibration}"
+            )
         for name in ("reach", "prior"):
             if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise InputError(f"{name} must be above 0; got {getattr(self, name)}")
@@ -137,10 +143,18 @@ def _law(goal: dict[str, Any], **figures: Any) -> TrafficLaw:  # noqa: ANN401 - 
     return TrafficLaw(**figures, goal=Goal(**goal))
 
 
+def check_terms(reward: Any) -> None:  # noqa: ANN401 - whatever was given
+    """Raise InputError unless a reward is a tuple of known terms."""
+    if isinstance(reward, str) or not reward:
+        raise InputError(f"reward must be a tuple of at least one term, as ('expected',); got {reward!r}")
+    for term in reward:
+        reward_term(term)
+
+
 def check_range(name: str, bounds: Range) -> None:
     """Raise InputError unless bounds are a range of finite numbers above 0."""
     if not 0 < bounds[0] <= bounds[1] < np.inf:
-        raise InputError(f"{name} must be a range of numbers above 0; got {bounds}")
+        raise InputError(f"{name} must be a range of numbers above 0, the lower one first; got {bounds}")
 
 
 def drawn(bounds: Range, rng: np.random.Generator) -> float:

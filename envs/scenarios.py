@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 import numpy as np
 
-from bidpilot.ctr.errors import unknown
+from bidpilot.ctr.errors import InputError, unknown
 from bidpilot.envs.forecast import Forecast
 from bidpilot.envs.market import draw_days
 from bidpilot.envs.scenario import Limit, Scenario
@@ -46,6 +46,7 @@ SCENARIOS: dict[str, Scenario] = {
         rules=Rules(bid_tick=0.0001, bid_cap=0.05, frequency_cap=4, reaction=0.5),
         traffic=HARD,
         miscalibration=(0.3, 0.3),
+        observe_reports=True,
     ),
     "bidpilot/PacingRandom-v0": Scenario(
         price_scale=(0.5, 2.0),
@@ -116,6 +117,8 @@ def past_forecast(market: Market, scenario: Scenario) -> Forecast:
 
 def find_scenario(name: str) -> Scenario:
     """Return a scenario by name. Raises InputError listing the known names."""
+    if name == MARKETPLACE:
+        raise InputError(f"{name} has settings of its own: gym.make(id) or bidpilot.envs.marketplace.Marketplace")
     if name not in SCENARIOS:
         raise unknown("scenario", name, list(SCENARIOS))
     return SCENARIOS[name]

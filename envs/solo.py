@@ -64,6 +64,11 @@ class Told:
         return self.row[2]
 
     @property
+    def revenue(self) -> float:
+        """Currency."""
+        return self.row[4] / MICROS
+
+    @property
     def predicted_clicks(self) -> float:
         """Predicted clicks."""
         return self.row[5]

@@ -26,6 +26,7 @@ class Targeting(BiddingEnv):  # noqa: D101 - it has one, with the table of obser
     Box(-1, 1, (segments,)): log(multiplier_s) = log(controller's multiplier_s) + reach x action_s. The controller
     paces, and corrects each segment's predictions by the clicks so far; 0 is the controller itself. At -0.95 and below
     (the lowest level of a ladder) the segment is switched off: no bids.
+    In the "ladder" form MultiDiscrete([levels] * segments): evenly spaced levels of the same, the middle one being 0.
 
     ## Observation Space
     Entries marked "one per bid group" come once per segment.

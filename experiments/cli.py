@@ -36,7 +36,7 @@ SetOption = Annotated[list[str] | None, typer.Option("--set", help="Any setting,
 SeedOption = Annotated[int | None, typer.Option("--seed", help="Seed of everything random [0].")]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", help="Threads for torch [1].")]
 BudgetOption = Annotated[
-    list[str] | None, typer.Option("--budget", help="Share of the held-out cost (1/8); repeatable.")
+    list[str] | None, typer.Option("--budget", help="Share of the held-out cost, as 1/8; repeatable.")
 ]
 AgainOption = Annotated[bool, typer.Option("--again", help="Do the stage even if it was done.")]
 WorthOption = Annotated[float | None, typer.Option("--worth", help="Worth of a click or conversion, in currency.")]

@@ -72,7 +72,7 @@ def agree(like: BiddingEnv, batch: Batched, alone: list[BiddingEnv], starts: lis
         Scenario("targeting", action="ladder", levels=3, limit=Limit("roas", 0.5, 2.0)),
         Scenario("allocation", prior=20.0, price_scale=(0.5, 2.0), volume=(0.5, 2.0)),
         Scenario(rules=Rules("first_price", censored=False, reaction=0.5), action="ladder"),
-        Scenario(reward=()),
+        Scenario(reward=("realised",), observe_reports=True),
     ],
     ids=str,
 )
@@ -168,7 +168,7 @@ def test_a_batch_of_one_is_a_single(build: Builder) -> None:
 
 
 def test_what_has_no_batched_form_is_refused(market: Market, forecast: Forecast) -> None:
-    with pytest.raises(InputError, match="AdSelection has no batched form; step copies"):
+    with pytest.raises(InputError, match="AdSelection has no batched form; "):
         Batched(make("bidpilot/AdSelection-v0", market, forecast), 2)
 
 

@@ -461,7 +461,7 @@ def total(env: Env, seed: int, action: Any, penalty: float) -> float:  # noqa: A
     worth, spent, terminated = 0.0, 0.0, False
     while not terminated:
         _, _, terminated, _, info = env.step(action)
-        worth, spent = worth + info["expected"], spent + info["spend"] / MICROS
+        worth, spent = worth + info["expected"], spent + info["spend"]
     excess = max(0.0, spent / info.get("cost_limit", np.inf) - worth)
     return float((worth - penalty * excess) / info.get("best_value", info.get("budget")))
 

@@ -147,9 +147,11 @@ def test_the_limit_is_the_campaigns(drawing: Callable[..., Drawn], forecast: For
 def test_options_that_make_no_sense_are_refused(drawing: Callable[..., Drawn]) -> None:
     with pytest.raises(InputError, match="unknown option of reset 'colour'; known: day, limit, price_scale, scarcity"):
         drawing(ALL, colour=1)
-    for name in ("limit", "price_scale", "volume"):
+    for name in ("limit", "price_scale", "volume", "scarcity"):
         for wrong in (0.0, -1.0, np.nan, np.inf):
             with pytest.raises(InputError, match=f"the option {name} must be a number above 0"):
                 drawing(ALL, **{name: wrong})
-    with pytest.raises(InputError, match="budget must be above 0"):
-        drawing(ALL, scarcity=0.0)
+    with pytest.raises(InputError, match=r"the option day must be a bidpilot\.envs\.day\.Day; got 3"):
+        drawing(ALL, day=3)
+    with pytest.raises(InputError, match="the scenario has no limit"):
+        drawing(Scenario(), limit=2.0)

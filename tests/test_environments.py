@@ -243,7 +243,8 @@ def test_the_zero_action_is_the_controller_to_the_bit(
         ticks, earned, rewards = [], 0.0, []
         while not env.episode.over:
             _, reward, _, _, info = env.step(zero(env))
-            ticks.append([info[name] for name in COLUMNS])
+            money = {"spend": MICROS, "revenue": MICROS}
+            ticks.append([np.rint(info[name] * money[name]) if name in money else info[name] for name in COLUMNS])
             earned += info["reward/expected"]
             rewards.append(reward)
         result = run_episode(policy, day, campaign, np.random.default_rng(0))

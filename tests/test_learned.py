@@ -16,6 +16,7 @@ from bidpilot.agents.base import Past
 from bidpilot.agents.learned import Actor, Floats, LearnedPolicy
 from bidpilot.agents.rollout import run_episode
 from bidpilot.ctr.errors import InputError
+from bidpilot.ctr.types import MICROS
 from bidpilot.envs.day import Day
 from bidpilot.envs.features import bounds, names
 from bidpilot.envs.forecast import Forecast
@@ -92,7 +93,7 @@ def test_the_environment_and_the_rollout_give_the_same_numbers(
     policy = LearnedPolicy(actor, scenario, past.forecast)
     learned = run_episode(policy, days[3], campaign, np.random.default_rng(0))
     controller = run_episode(incremental.Config().build(past), days[3], campaign, np.random.default_rng(0))
-    assert learned.table[:, 1].tolist() == pytest.approx(spend, rel=1e-3)
+    assert learned.table[:, 1].tolist() == pytest.approx(np.array(spend) * MICROS, rel=1e-3)
     gain = (learned.total("expected") - controller.total("expected")) / info["best_value"]
     assert rewards == pytest.approx(gain, abs=1e-4)
 

@@ -228,7 +228,7 @@ def test_an_environment_charges_what_it_tells_and_no_more_than_there_is(env_id: 
         budget, spent, terminated = env.episode.left, 0.0, False
         while not terminated:
             _, _, terminated, _, info = env.step(env.action_space.sample())
-            spent += info["spend"]
+            spent += round(info["spend"] * MICROS)
             assert spent == budget - env.episode.left <= budget
         assert env.episode.result().total("spend") == spent
 

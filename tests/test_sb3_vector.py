@@ -83,7 +83,7 @@ def test_the_end_tells_the_sums_that_a_monitor_tells(small: dict[str, Any], fore
     for i in range(2):
         mine, theirs = infos[i]["episode"], last[i]["episode"]
         assert (mine["r"], mine["l"]) == (pytest.approx(theirs["r"], abs=2e-6), theirs["l"])  # monitors round
-        assert mine["spend"] == spend[i]
+        assert mine["spend"] == pytest.approx(spend[i])
         assert mine["reward/expected"] + mine["reward/controller"] == pytest.approx(mine["r"])
 
 
@@ -168,10 +168,10 @@ def learned(name: str, small: dict[str, Any], kind: Callable[..., VecEnv], seed:
     scaled = VecNormalize(kind(make(name, **small), 4), gamma=1.0)
     settings: dict[str, Any] = {"gamma": 1.0, "seed": seed, "device": "cpu", "policy_kwargs": {"net_arch": [16]}}
     if isinstance(scaled.action_space, gym.spaces.Discrete):
-        model: Any = DQN("MlpPolicy", scaled, learning_starts=64, train_freq=16, **settings)
+        model: Any = DQN("MlpPolicy", scaled, learning_starts=48, train_freq=16, **settings)
     else:
         model = PPO("MlpPolicy", scaled, n_steps=24, batch_size=48, n_epochs=2, **settings)
-    model.learn(384)
+    model.learn(192)
     return np.concatenate([x.detach().numpy().ravel() for x in model.policy.parameters()]), model
 
 
@@ -181,16 +181,16 @@ def dummy(like: BiddingEnv, count: int) -> VecEnv:
     return DummyVecEnv([lambda: make(*parts)] * count)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [NAMES[1], NAMES[2]])  # DQN and PPO
 def test_unmodified_learners_learn_in_a_batch_what_they_learn_in_a_dummy(name: str, small: dict[str, Any]) -> None:
     weights, model = learned(name, small, BatchedVecEnv)
     assert np.isfinite(weights).all()
-    assert model.num_timesteps == 384
-    assert len(model.ep_info_buffer) == 384 // 12  # episodes reach the learner without a monitor
+    assert model.num_timesteps == 192
+    assert len(model.ep_info_buffer) == 192 // 12  # episodes reach the learner without a monitor
     np.testing.assert_allclose(weights, learned(name, small, dummy)[0], atol=1e-3)  # a dummy's rewards are float32
 
 
 def test_another_seed_learns_something_else(small: dict[str, Any]) -> None:
     name = "bidpilot/Targeting-v0"
     one, two = (learned(name, small, BatchedVecEnv, seed)[0] for seed in (1, 2))
-    assert abs(one - two).max() > 0.1
+    assert abs(one - two).max() > 0.05
