@@ -105,4 +105,4 @@ def _rate(forecast: Forecast, start: FloatArray) -> FloatArray:
     scale = forecast.full_cost / forecast.full_value
     cost, worth = before(forecast.spend_at(start)), before(forecast.value_at(start))
     some = worth > 0
-    return np.where(some, cost / np.where(some, worth, 1.0) * scale, 1.0 / start[:, None])
+    return np.where(some, cost / np.where(some, worth, 1.0) * scale, start[:, None])  # the most that a bid pays for it

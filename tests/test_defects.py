@@ -25,6 +25,7 @@ from bidpilot.envs.forecast import Forecast
 from bidpilot.envs.market import Market
 from bidpilot.envs.marketplace import Marketplace
 from bidpilot.envs.marketplace_traffic import MarketplaceConfig
+from bidpilot.envs.residual import Residual
 from bidpilot.envs.scenario import Scenario
 from bidpilot.envs.scenarios import find_scenario, make
 from bidpilot.envs.simulator import play
@@ -116,6 +117,13 @@ def test_what_is_recorded_is_what_is_charged_also_when_money_runs_out(
         assert outcome.table[0, 0] == int(outcome.table[0, 0])
         if outcome.rows is not None and auction == "second_price":
             assert outcome.spend == day.hidden.price[outcome.rows].sum()
+
+
+def test_what_worth_is_expected_to_cost_has_one_unit_also_where_none_is_expected(forecast: Forecast) -> None:
+    for scarcity in (1e-6, 1e-3, 0.1, 0.7):
+        poor = Campaign(scarcity * forecast.full_cost, forecast.ticks, forecast.full_cost)
+        residual = Residual([poor], forecast, 1, Scenario())
+        assert 0 < min(residual.rate) <= max(residual.rate) <= residual.pacer.start * (1 + 1e-9)
 
 
 # --- 5: what is counted -------------------------------------------------------------------------------------------
