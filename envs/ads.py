@@ -15,7 +15,8 @@ import numpy as np
 
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.types import BoolArray, FloatArray, IntArray, to_micros
-from bidpilot.envs.day import Day, Hidden, on_grid
+from bidpilot.envs.day import Day, Hidden
+from bidpilot.envs.grid import on_grid
 from bidpilot.envs.market import factors
 from bidpilot.envs.simulator import FRESH, PLAIN, Memory, climb, scan
 from bidpilot.envs.simulator import spread as spread_out

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.types import MICROS, UNWINNABLE, BoolArray, FloatArray, IntArray
 from bidpilot.envs.day_checks import check_day
+from bidpilot.envs.grid import on_grid
 
 Codes: TypeAlias = npt.NDArray[np.integer[Any]]
 """Small whole numbers, in any integer type: a day holds millions of them."""
@@ -109,6 +110,14 @@ class Day:
         day.__dict__.update(
             seen=seen, hidden=hidden, ticks=ticks, segments=segments, once=once, belief=None, draws=draws
         )
+        return day
+
+    def kept(self) -> Day:
+        """Return the day as one that will be replayed: through its index, see once."""
+        if not self.once:
+            return self
+        day = object.__new__(Day)
+        day.__dict__.update(self.__dict__, once=False)
         return day
 
     def misjudged(self, belief: FloatArray) -> Day:
@@ -280,18 +289,3 @@ def ratio_of(price: IntArray, value: FloatArray) -> FloatArray:
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         worth = value * MICROS
         return np.where((worth > 0) & (price < UNWINNABLE), price / worth, np.inf)
-
-
-def on_grid(worth: FloatArray) -> FloatArray:
-    """Round worths (n,) to a binary grid fine enough for 1e-9 and coarse enough that all sums are exact.
-
-    With total V the grid step is 2**(ceil(log2 V) - 51), so no partial sum needs more than 53 bits. NaN becomes 0;
-    where the total is infinite nothing is rounded.
-    """
-    known = np.where(np.isnan(worth), 0.0, worth)
-    with np.errstate(over="ignore"):
-        total = float(np.abs(known).sum())
-    if not 0.0 < total < np.inf:
-        return known
-    step = 2.0 ** max(np.ceil(np.log2(total)) - 51, -1074)
-    return np.asarray(np.rint(known / step) * step)

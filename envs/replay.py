@@ -23,14 +23,15 @@ WHOLE = 0.75
 
 @dataclass(frozen=True)
 class ReplayMarket:
-    """Days that have happened (or were drawn beforehand); a draw picks one uniformly."""
+    """Days that have happened (or were drawn beforehand), kept to be played again; a draw picks one uniformly."""
 
     days: tuple[Day, ...]
 
     def __post_init__(self) -> None:
-        """Check that there is a day."""
+        """Check that there is a day, and keep all for replaying."""
         if not self.days:
             raise InputError("a replay market needs at least one day")
+        object.__setattr__(self, "days", tuple(day.kept() for day in self.days))
 
     @property
     def segment_count(self) -> int:

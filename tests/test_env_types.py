@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.types import MICROS, UNWINNABLE, to_micros, whole_micros
-from bidpilot.envs.day import Day, on_grid
+from bidpilot.envs.day import Day
+from bidpilot.envs.grid import on_grid
 from bidpilot.envs.types import COLUMNS, Campaign, CampaignState, EpisodeResult, Feedback, Rules
 
 AMOUNTS = st.lists(

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.types import MICROS, UNWINNABLE, to_micros
-from bidpilot.envs.day import Day, on_grid
+from bidpilot.envs.day import Day
 from bidpilot.envs.day_checks import check_day
 from bidpilot.envs.goal import Goal
+from bidpilot.envs.grid import on_grid
 from bidpilot.envs.market import Market, MiscalibratedMarket, draw_days
 from bidpilot.envs.simulator import play
 from bidpilot.envs.traffic import TrafficMarket
