@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bidpilot.envs.day import Day
 
 Row = list[float]
-MANY = 4096
+MANY = 512
 """Wins beyond which a tick in which the money runs out is settled by blocks."""
 
 

@@ -74,14 +74,14 @@ def marketplace() -> tuple[Work, Work]:
     return partial(_market_day, 500_000.0), partial(_auctions, 2_000)
 
 
-def pacing(size: int, ticks: int, *, action: float = -1.0, resets: bool = False) -> tuple[Work, Work]:
+def pacing(size: int, ticks: int, *, share: float = 0.75, resets: bool = False) -> tuple[Work, Work]:
     """Step Pacing on a stored day with this many opportunities a tick; reference: the scan of a tick.
 
-    action: by default one that halves the bids, so that money lasts.
+    share: of the day that is timed; by default the part of it in which money is sure to last.
     """
     market = _stored(ticks, size)
     env, day = make(Scenario(), market, Forecast.of(market.days)), market.days[0]
-    ours = partial(_days, env, 480 // ticks, resets=resets, seen=lambda: float(ticks), action=action)
+    ours = partial(_days, env, 480 // ticks, resets=resets, seen=lambda: share * ticks, share=share)
     return ours, partial(_scanned, day, float(np.median(day.ratio[:1_000])), per=len(day) / ticks)
 
 
@@ -127,15 +127,16 @@ def _seeded(env: BiddingEnv) -> Batched:
     return many
 
 
-def _days(env: BiddingEnv, days: int, *, resets: bool, seen: Callable[[], float], action: float = 0.0) -> Done:
-    """Play days with one action; resets: time them too. seen: what a day counts."""
-    actions, done, seconds = np.full(env.groups, action, dtype=np.float32), 0.0, 0.0
+def _days(env: BiddingEnv, days: int, *, resets: bool, seen: Callable[[], float], share: float = 1.0) -> Done:
+    """Play days, or a share of each, with the zero action; resets: time them too. seen: what a day counts."""
+    action, done, seconds = np.zeros(env.groups, dtype=np.float32), 0.0, 0.0
+    last = round(share * env.forecast.ticks)
     for _ in range(days):
         start = time.process_time()
         env.reset(options=SCARCITY)
         start = start if resets else time.process_time()
-        while not env.episode.over:
-            env.step(actions)
+        while env.episode.tick < last:
+            env.step(action)
         seconds += time.process_time() - start
         done += seen()
     return done, seconds
