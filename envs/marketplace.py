@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
-from bidpilot.ctr.errors import InputError
+from bidpilot.ctr.errors import InputError, unknown
 from bidpilot.ctr.types import MICROS
 from bidpilot.envs.features import Floats, bounds, table
 from bidpilot.envs.marketplace_exchange import Exchange, Told
@@ -166,9 +166,15 @@ class Marketplace(gym.Env[Floats, Any]):  # noqa: D101 - it has one, with the ta
         self._spent: list[float] = []
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Floats, dict[str, Any]]:
-        """Draw the buyers of a day. options: "seat" (0 to buyers - 1). Raises InputError for a seat that is not one."""
+        """Draw the buyers of a day. options: "seat" (0 to buyers - 1).
+
+        Raises InputError for a seat that is not one, or another option.
+        """
         super().reset(seed=seed)
         self.arena = Arena(self.config, self.np_random)
+        for name in options or {}:
+            if name != "seat":
+                raise unknown("option of reset", name, ["seat"])
         wish = (options or {}).get("seat", self.config.seat)
         if wish is not None:
             self.config.check_seat(wish)

@@ -334,3 +334,8 @@ def test_a_tick_without_traffic_teaches_nothing() -> None:
     episode.seats.learn(Told.nothing(8, 3), episode.total, episode.seats.left, ~episode.exchange.out)
     assert np.array_equal(before[0], episode.seats.paced)
     assert np.array_equal(before[1], episode.seats.capped)
+
+
+def test_options_that_are_none_are_refused() -> None:
+    with pytest.raises(InputError, match="unknown option of reset 'scarcity'; known: seat"):
+        Marketplace(MarketplaceConfig(opportunities=200.0, ticks=4)).reset(options={"scarcity": 0.1})
