@@ -11,7 +11,7 @@ import numpy as np
 from bidpilot.ctr.errors import InputError
 from bidpilot.envs.ad_features import AD_FEATURES, AdAction, AdChooser, Shown, ad_features, ad_hands
 from bidpilot.envs.ads import AdDay, AdMarket, play_ads
-from bidpilot.envs.arrivals import LATE, Arrivals
+from bidpilot.envs.arrivals import Arrivals
 from bidpilot.envs.bidding import BiddingEnv
 from bidpilot.envs.draws import STREAMS, draw
 from bidpilot.envs.episode import Episode
@@ -177,7 +177,8 @@ class AdArrivals(Arrivals):
         ad = self.choice[self._ads.base.seen.segment[rows]]
         table = outcome.table.copy()
         told = [each.told(tick, outcome._replace(rows=rows[ad == a])) for a, each in enumerate(self._each)]
-        table[:, LATE] = sum(each[:, LATE] for each in told)
+        late = self._each[0].late
+        table[:, late] = sum(each[:, late] for each in told)
         return table
 
 

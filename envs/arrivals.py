@@ -23,11 +23,13 @@ class Arrivals:
     """The reports to come of one episode: conversions and revenue by tick of arrival and bid group.
 
     What would arrive after the last tick is never told (the episode's result still counts it). day: with delays.
+    late: the columns of an outcome table that wait.
     """
 
     def __init__(self, day: Day, groups: int) -> None:
         """Expect nothing yet."""
         self._day, self._groups = day, groups
+        self.late = LATE[:1] if day.clicks_pay else LATE
         self._reports: FloatArray = np.zeros((day.ticks, groups, len(LATE)))
 
     def told(self, tick: int, outcome: Outcome) -> FloatArray:
@@ -40,8 +42,8 @@ class Arrivals:
         group = segment if self._groups > 1 else np.zeros(len(rows), np.int64)
         entry = np.column_stack([np.ones(len(rows)), hidden.revenue[rows]])[intime]
         np.add.at(self._reports, (arrival[intime], group[intime]), entry)
-        table, late = outcome.table.copy(), LATE[:1] if self._day.clicks_pay else LATE
-        table[:, late] = self._reports[tick][:, : len(late)]
+        table = outcome.table.copy()
+        table[:, self.late] = self._reports[tick][:, : len(self.late)]
         return table
 
 

@@ -334,7 +334,7 @@ def test_late_conversions_are_told_late(build: Builder, past_days: tuple[Day, ..
         came, told = [], []
         while not env.episode.over:
             came.append(env.step(still(env))[4]["revenue"])
-            told.append(float(env.episode.state().last.revenue.sum()) * MICROS)
+            told.append(float(env.episode.state().last.revenue.sum()))
         assert sum(came) > 0
         np.testing.assert_allclose(told, [0.0] * delay + came[: len(came) - delay])
 
