@@ -103,13 +103,22 @@ class Day:
 
     @classmethod
     def trusted(
-        cls, seen: Opportunities, hidden: Hidden, ticks: int, segments: int, *, once: bool, draws: dict[str, float]
+        cls,
+        seen: Opportunities,
+        hidden: Hidden,
+        counts: IntArray,
+        segments: int,
+        *,
+        once: bool,
+        draws: dict[str, float],
     ) -> Day:
-        """Make a day without checking it: for laws that draw nothing else than what check_day asks for."""
+        """Make a day without checking it: for laws that draw nothing else than what check_day asks for.
+
+        counts: (ticks,) number of opportunities.
+        """
         day = object.__new__(cls)
-        day.__dict__.update(
-            seen=seen, hidden=hidden, ticks=ticks, segments=segments, once=once, belief=None, draws=draws
-        )
+        columns = {"seen": seen, "hidden": hidden, "ticks": len(counts), "segments": segments}
+        day.__dict__.update(columns, once=once, belief=None, draws=draws, volume=counts.reshape(-1, 1))
         return day
 
     def kept(self) -> Day:
@@ -156,6 +165,8 @@ class Day:
     @cached_property
     def starts(self) -> IntArray:
         """(ticks + 1,) first row of every tick."""
+        if "volume" in self.__dict__:
+            return np.append(0, np.cumsum(self.volume))
         return np.searchsorted(self.seen.tick, np.arange(self.ticks + 1, dtype=self.seen.tick.dtype))
 
     @property

@@ -80,11 +80,11 @@ class Forecast:
 
     def spending(self, multiplier: Amount) -> FloatArray:
         """Return the expected spend (...) of a day as a share of its full cost at multipliers (...)."""
-        return self._total(self.spend, multiplier)
+        return self._total(self._totals[0], multiplier)
 
     def earning(self, multiplier: Amount) -> FloatArray:
         """Return the expected worth won (...) on a day as a share of its whole worth at multipliers (...)."""
-        return self._total(self.value, multiplier)
+        return self._total(self._totals[1], multiplier)
 
     @property
     def ticks(self) -> int:
@@ -120,8 +120,13 @@ class Forecast:
     def _logs(self) -> FloatArray:
         return np.asarray(np.log(self.multipliers))
 
-    def _total(self, table: FloatArray, multiplier: Amount) -> FloatArray:
-        return np.asarray(np.interp(np.log(np.maximum(multiplier, 1e-300)), self._logs, table.sum(axis=1)))
+    @cached_property
+    def _totals(self) -> tuple[FloatArray, FloatArray]:
+        """A day's spend and worth (A,), as the shares that spending and earning tell."""
+        return self.spend.sum(axis=1), self.value.sum(axis=1)
+
+    def _total(self, totals: FloatArray, multiplier: Amount) -> FloatArray:
+        return np.asarray(np.interp(np.log(np.maximum(multiplier, 1e-300)), self._logs, totals))
 
     def _rows(self, table: FloatArray, multiplier: Amount) -> FloatArray:
         steps = np.arange(len(self.multipliers))

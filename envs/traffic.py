@@ -33,13 +33,13 @@ LARGEST = 2**25 - 2**16
 """Bytes; glibc keeps no block of 32 MB."""
 
 
-class _Begun(NamedTuple):
-    """A day of which only the bits are drawn: counts, level (ticks,), draws by name, bits (n,)."""
+class _Course(NamedTuple):
+    """How days go: share of volume and factor of prices (days, ticks), mean volume (days,), draws by name of each."""
 
-    counts: IntArray
-    level: npt.NDArray[np.float32]
-    draws: dict[str, float]
-    bits: npt.NDArray[np.uint64]
+    share: FloatArray
+    price: npt.NDArray[np.float32]
+    volume: FloatArray
+    draws: list[dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -86,37 +86,39 @@ class TrafficMarket:
 
     def _draw(self, rngs: Sequence[np.random.Generator], *, once: bool) -> list[Day]:
         law = self.law
-        begun = [self._begin(rng) for rng in rngs]
-        counts = np.array([each.counts for each in begun])
-        ends = np.append(0, np.cumsum(counts.sum(axis=1)))
-        bits = begun[0].bits if len(begun) == 1 else np.concatenate([each.bits for each in begun])
+        course = self._course(rngs)
+        counts = self._counts(course, rngs)
+        sizes = counts.sum(axis=1).tolist()
+        bits = _joined(
+            [rng.integers(0, 2**64 - 1, size, np.uint64, endpoint=True) for rng, size in zip(rngs, sizes, strict=True)]
+        )
+        ends = np.append(0, np.cumsum(sizes))
         quarters = bits.view(np.uint16)
         kind, noise = quarters[::4].astype(np.intp), quarters[1::4].astype(np.intp)
         rate = self.tables.rate[kind]
         click = (bits.view(np.uint32)[1::2] >> (32 - law.rate_bits)) < rate
-        levels = np.concatenate([each.level for each in begun])
-        price = self._prices(kind, noise, np.repeat(levels, counts.ravel()))
+        price = self._prices(kind, noise, np.repeat(course.price.ravel(), counts.ravel()))
         conversion, revenue, delay = self._outcomes(click, ends, rngs)
         seen = self._seen(kind, rate, counts, rngs)
         hidden = Hidden(price, click, conversion, revenue, seen.value, delay)
         return [
-            self._cut(seen, hidden, slice(*part), each, once=once)
-            for part, each in zip(pairwise(ends.tolist()), begun, strict=True)
+            self._cut(seen, hidden, slice(*part), count, draws, once=once)
+            for part, count, draws in zip(pairwise(ends.tolist()), counts, course.draws, strict=True)
         ]
 
-    def _begin(self, rng: np.random.Generator) -> _Begun:
-        """Draw how a day goes, and the bits of its opportunities."""
-        share, level, draws = self._course(rng)
-        counts = rng.multinomial(rng.poisson(self.law.opportunities * draws["volume"]), share)
-        bits = rng.integers(0, 2**64 - 1, counts.sum(), dtype=np.uint64, endpoint=True)
-        return _Begun(counts, level, draws, bits)
+    def _counts(self, course: _Course, rngs: Sequence[np.random.Generator]) -> IntArray:
+        """Draw the numbers of opportunities (days, ticks)."""
+        each = zip(rngs, (self.law.opportunities * course.volume).tolist(), course.share, strict=True)
+        return np.array([rng.multinomial(rng.poisson(mean), share) for rng, mean, share in each])
 
-    def _cut(self, seen: Opportunities, hidden: Hidden, part: slice, begun: _Begun, *, once: bool) -> Day:
+    def _cut(
+        self, seen: Opportunities, hidden: Hidden, part: slice, counts: IntArray, draws: dict[str, float], *, once: bool
+    ) -> Day:
         """Return one of the days that were looked up together."""
         law = self.law
         if part.stop - part.start < len(seen.value):
             seen, hidden = seen.rows(part), hidden.rows(part)
-        return Day.trusted(seen, hidden, law.ticks, law.segments, once=once, draws=begun.draws)
+        return Day.trusted(seen, hidden, counts, law.segments, once=once, draws=draws)
 
     @cached_property
     def _ticks(self) -> npt.NDArray[np.int16]:
@@ -139,23 +141,23 @@ class TrafficMarket:
         """Micro-currency, what a click or conversion is worth."""
         return int(to_micros(self.law.goal.worth))
 
-    def _course(self, rng: np.random.Generator) -> tuple[FloatArray, npt.NDArray[np.float32], dict[str, float]]:
-        """Draw how the day goes: shares of its volume (ticks,), factors of prices (ticks,), and draws by name."""
+    def _course(self, rngs: Sequence[np.random.Generator]) -> _Course:
+        """Draw how days go, each from its own stream."""
         law, ticks = self.law, self.law.ticks
-        normal, place = rng.standard_normal(3 + 2 * ticks), rng.random()
-        volume, level, sign = normal[:3].tolist()
-        draws = {
-            "volume": min(math.exp(law.volume_noise * (volume - law.volume_noise / 2.0)), BUSIEST),
-            "price_level": math.exp(law.level * level),
-        }
-        surge, drift = np.exp(normal[3:].reshape(2, ticks).cumsum(axis=1) * self._steps)
-        share, price = self.profile * surge, drift * draws["price_level"]
-        draws["price_drift"] = float(drift[-1])
+        drawn = [(rng.standard_normal(3 + 2 * ticks), rng.random()) for rng in rngs]
+        normal = np.stack([each for each, _ in drawn])
+        volume = np.minimum(np.exp(law.volume_noise * (normal[:, 0] - law.volume_noise / 2.0)), BUSIEST)
+        level = np.exp(law.level * normal[:, 1])
+        walk = np.exp(normal[:, 3:].reshape(-1, 2, ticks).cumsum(axis=2) * self._steps)
+        share, price = self.profile * walk[:, 0], walk[:, 1] * level[:, None]
+        named = {"volume": volume.tolist(), "price_level": level.tolist(), "price_drift": walk[:, 1, -1].tolist()}
         if law.shock:
-            shock, tick = math.copysign(law.shock, sign), 1 + int(place * (ticks - 1))
-            price[tick:] *= math.exp(shock)
-            draws |= {"shock": shock, "shock_tick": float(tick)}
-        return share / share.sum(), price.astype(np.float32), draws
+            shock = np.copysign(law.shock, normal[:, 2])
+            tick = 1 + (np.array([place for _, place in drawn]) * (ticks - 1)).astype(np.intp)
+            price *= np.where(self._ticks >= tick[:, None], np.exp(shock)[:, None], 1.0)
+            named |= {"shock": shock.tolist(), "shock_tick": tick.astype(np.float64).tolist()}
+        draws = [dict(zip(named, row, strict=True)) for row in zip(*named.values(), strict=True)]
+        return _Course(share / share.sum(axis=1, keepdims=True), price.astype(np.float32), volume, draws)
 
     def _prices(self, kind: IntArray, noise: IntArray, level: npt.NDArray[np.float32]) -> IntArray:
         """Return the prices (n,) of kinds (n,) with this noise (n,) at price levels (n,), micro-currency."""
@@ -178,8 +180,9 @@ class TrafficMarket:
         law, n = self.law, len(click)
         clicked = click.nonzero()[0]
         clicks = np.diff(clicked.searchsorted(ends)).tolist()
-        draws = [rng.random((3, count)) for rng, count in zip(rngs, clicks, strict=True)]
-        converts, worth, wait = draws[0] if len(draws) == 1 else np.concatenate(draws, axis=1)
+        converts, worth, wait = np.concatenate(
+            [rng.random((3, count)) for rng, count in zip(rngs, clicks, strict=True)], axis=1
+        )
         chosen = converts < law.cvr
         rows = clicked[chosen]
         conversion, revenue = np.zeros(n, dtype=np.bool_), np.zeros(n, dtype=np.int64)
@@ -222,6 +225,11 @@ def keep_memory() -> None:
     pages would take a third of the time that traffic takes. This block is never touched, so it costs nothing.
     """
     np.empty(LARGEST, dtype=np.int8)
+
+
+def _joined(parts: list[npt.NDArray[np.uint64]]) -> npt.NDArray[np.uint64]:
+    """Lay arrays end to end; a single one is not copied."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _currency(micros: npt.NDArray[np.float32]) -> FloatArray:
