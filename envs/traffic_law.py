@@ -99,10 +99,11 @@ class TrafficLaw:
             if not (isinstance(count, int) and least <= count <= most):
                 raise InputError(f"{name} must be a whole number in {least}..{most}; got {count!r}")
         for name, (low, high) in AMOUNTS.items():
-            if not low <= getattr(self, name) <= high:
-                raise InputError(f"{name} must lie in {low:g}..{high:g}; got {getattr(self, name)}")
-        if not 0.0 < self.opportunities <= MOST_OPPORTUNITIES:
-            raise InputError(f"opportunities must be above 0, at most {MOST_OPPORTUNITIES}; got {self.opportunities}")
+            amount = getattr(self, name)
+            if not (isinstance(amount, int | float) and low <= amount <= high):
+                raise InputError(f"{name} must lie in {low:g}..{high:g}; got {amount!r}")
+        if not isinstance(self.opportunities, int | float) or not 0.0 < self.opportunities <= MOST_OPPORTUNITIES:
+            raise InputError(f"opportunities must be above 0, at most {MOST_OPPORTUNITIES}; got {self.opportunities!r}")
         self._check_money()
 
     def _check_money(self) -> None:

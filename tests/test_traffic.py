@@ -393,6 +393,8 @@ def test_a_bidder_may_misjudge_it() -> None:
         ({"users": -1}, "users must be a whole number"),
         ({"law_seed": -1}, "law_seed must be a whole number"),
         ({"ctr": 1.5}, "ctr must lie in 0..1"),
+        ({"ctr": "a lot"}, "ctr must lie in 0..1; got 'a lot'"),
+        ({"opportunities": "many"}, "opportunities must be above 0, at most 10000000; got 'many'"),
         ({"cvr": -0.1}, "cvr must lie in 0..1"),
         ({"diurnal": 2.0}, "diurnal must lie in 0..1"),
         ({"price_follows_value": float("inf")}, "price_follows_value must lie in"),
