@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from statistics import NormalDist
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -102,7 +102,8 @@ class TrafficLaw:
             amount = getattr(self, name)
             if not (isinstance(amount, int | float) and low <= amount <= high):
                 raise InputError(f"{name} must lie in {low:g}..{high:g}; got {amount!r}")
-        if not isinstance(self.opportunities, int | float) or not 0.0 < self.opportunities <= MOST_OPPORTUNITIES:
+        opportunities: Any = self.opportunities
+        if not (isinstance(opportunities, int | float) and 0.0 < opportunities <= MOST_OPPORTUNITIES):
             raise InputError(f"opportunities must be above 0, at most {MOST_OPPORTUNITIES}; got {self.opportunities!r}")
         self._check_money()
 
