@@ -28,16 +28,35 @@ CLIP = 5.0
 class Fields:
     """The features of n rows.
 
-    ids: (n, F) int64, rows of one table of FieldEncoder.size embeddings; no two fields share an id.
+    ids: (n, F) int32, rows of one table of FieldEncoder.size embeddings; no two fields share an id.
+    bags: (n, B) int32, the same of fields with many values, next to each other; embedding.PAD where there are fewer.
     numbers: (n, D) float32, standardised value and missing flag of every numeric column.
     """
 
-    ids: IntArray
+    ids: npt.NDArray[np.int32]
+    bags: npt.NDArray[np.int32]
     numbers: npt.NDArray[np.float32]
 
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.ids)
+
+    def rows(self, part: slice | IntArray) -> Fields:
+        """Return some rows."""
+        return Fields(self.ids[part], self.bags[part], self.numbers[part])
+
+    def counts(self, size: int) -> IntArray:
+        """Return how often each id of a table (size,) occurs."""
+        bags = self.bags[self.bags >= 0]
+        return np.bincount(self.ids.ravel(), minlength=size) + np.bincount(bags, minlength=size)
+
+
+@dataclass(frozen=True)
+class FieldSettings:
+    """How columns become fields. min_count: rarer ids share the id of the unseen. hour: the hour of day is a field."""
+
+    min_count: int = 2
+    hour: bool = True
 
 
 @dataclass(frozen=True)
@@ -80,13 +99,14 @@ class FieldEncoder:
     scales: dict[str, Scale]
 
     @classmethod
-    def fit(cls, log: AuctionLog, min_count: int = 2, *, hour: bool = True) -> Self:
+    def fit(cls, log: AuctionLog, settings: FieldSettings | None = None) -> Self:
         """Learn from training rows only; ids seen fewer than min_count times share id 0 with the unseen."""
-        names = (*log.categorical, HOUR) if hour else log.categorical
+        settings = settings or FieldSettings()
+        names = (*log.categorical, HOUR) if settings.hour else log.categorical
         vocabularies = {}
         for name in names:
             counts = _column(log, name).value_counts()
-            vocabularies[name] = tuple(sorted(counts.index[counts >= min_count]))
+            vocabularies[name] = tuple(sorted(counts.index[counts >= settings.min_count]))
         return cls(vocabularies, {name: Scale.fit(log.frame[name].to_numpy()) for name in log.numeric})
 
     @cached_property
@@ -106,6 +126,11 @@ class FieldEncoder:
         return len(self.vocabularies)
 
     @property
+    def bags(self) -> tuple[int, ...]:
+        """Return the widths of the fields with many values."""
+        return ()
+
+    @property
     def numbers(self) -> int:
         """Return D, the number of numeric inputs: two for every numeric column."""
         return 2 * len(self.scales)
@@ -114,15 +139,15 @@ class FieldEncoder:
         """Encode every row. Raises InputError when the log lacks a column the encoder was fitted on."""
         self._check(log)
         n = len(log)
-        ids = np.empty((n, self.fields), dtype=np.int64)
+        ids = np.empty((n, self.fields), dtype=np.int32)
         for column, (name, index) in enumerate(self._indexes.items()):
-            ids[:, column] = index.get_indexer(pd.Index(_column(log, name))) + 1
+            ids[:, column] = index.get_indexer(pd.Index(_column(log, name))) + 1 + self.offsets[column]
         numbers = np.zeros((n, self.numbers), dtype=np.float32)
         for column, (name, scale) in enumerate(self.scales.items()):
             values = log.frame[name].to_numpy()
             numbers[:, 2 * column] = scale.transform(values)
             numbers[:, 2 * column + 1] = np.isnan(values)
-        return Fields(ids + self.offsets, numbers)
+        return Fields(ids, np.zeros((n, 0), dtype=np.int32), numbers)
 
     def to_json(self) -> dict[str, Any]:
         """Return the encoder as plain JSON values."""

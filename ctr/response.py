@@ -13,8 +13,9 @@ import pandas as pd
 from bidpilot.ctr import metrics, models
 from bidpilot.ctr.calibration import IDENTITY, Calibrator, fit_calibrator
 from bidpilot.ctr.errors import InputError, unknown
+from bidpilot.ctr.fields import FieldSettings
+from bidpilot.ctr.loop import Curve
 from bidpilot.ctr.storage import load_model, save_model
-from bidpilot.ctr.training import Curve, Predictor
 from bidpilot.ctr.types import FloatArray, Response
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from bidpilot.ctr.log import AuctionLog
+    from bidpilot.ctr.training import Predictor
 
 MODELS = tuple(sorted(module.name for module in pkgutil.iter_modules(models.__path__)))
 """Names of the response models: the modules of bidpilot.ctr.models."""
@@ -294,5 +296,6 @@ def _restore(settings: dict[str, Any], tensors: dict[str, npt.NDArray[Any]], eve
 
 
 def _tuples(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return settings with the tuples that JSON made lists."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
+    """Return settings with the tuples that JSON made lists, and the settings of fields that it made a dictionary."""
+    flat: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in settings.items()}
+    return flat | {"fields": FieldSettings(**_tuples(flat["fields"]))} if "fields" in flat else flat

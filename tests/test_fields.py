@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bidpilot.ctr.errors import InputError
-from bidpilot.ctr.fields import CLIP, FieldEncoder, Scale
+from bidpilot.ctr.fields import CLIP, FieldEncoder, FieldSettings, Scale
 from bidpilot.ctr.log import AuctionLog
 
 
@@ -42,7 +42,7 @@ def test_the_unit_of_a_number_does_not_matter() -> None:
 
 def test_saved_as_json_it_encodes_the_same() -> None:
     log = log_of(["NA", "b", "b", "NA", 'é,"'], [1.0, np.nan, 3.0, 4.0, -5.0])
-    encoder = FieldEncoder.fit(log, 1)
+    encoder = FieldEncoder.fit(log, FieldSettings(min_count=1))
     again = FieldEncoder.from_json(json.loads(json.dumps(encoder.to_json())))
     assert (again.transform(log).ids == encoder.transform(log).ids).all()
     assert (again.transform(log).numbers == encoder.transform(log).numbers).all()

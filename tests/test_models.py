@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from bidpilot.ctr.fields import FieldEncoder
+from bidpilot.ctr.fields import FieldEncoder, FieldSettings
 from bidpilot.ctr.log import AuctionLog
+from bidpilot.ctr.loop import scores
 from bidpilot.ctr.metrics import auc
 from bidpilot.ctr.models import deepfm, logistic
 
 if TYPE_CHECKING:
     from bidpilot.ctr.training import NetworkConfig
 
+CLOCKLESS = FieldSettings(hour=False)
 N = 24_000
 
 
@@ -36,8 +38,8 @@ def _auc(config: NetworkConfig, log: AuctionLog) -> float:
 def test_deepfm_finds_an_interaction_that_a_regression_cannot() -> None:
     log, truth = crossed(np.random.default_rng(0))
     best = auc(log.frame["click"].to_numpy(), truth)
-    assert _auc(deepfm.Config(epochs=12, hour=False), log) > best - 0.03
-    assert _auc(logistic.Config(epochs=12, hour=False), log) < 0.56
+    assert _auc(deepfm.Config(epochs=12, fields=CLOCKLESS), log) > best - 0.03
+    assert _auc(logistic.Config(epochs=12, fields=CLOCKLESS), log) < 0.56
 
 
 def test_logistic_recovers_known_coefficients() -> None:
@@ -47,7 +49,7 @@ def test_logistic_recovers_known_coefficients() -> None:
     p = 1 / (1 + np.exp(2.0 - weight[site]))
     columns = {"time": np.arange(N) * 1.0, "click": (rng.random(N) < p).astype(np.int8), "site": site.astype(str)}
     log = AuctionLog.from_columns(columns, categorical=("site",))
-    config = logistic.Config(epochs=20, hour=False)
+    config = logistic.Config(epochs=20, fields=CLOCKLESS)
     fitted, _ = config.fit(log.rows(slice(0, 18_000)), log.rows(slice(18_000, N)), "click", rng)
     probe = AuctionLog.from_columns({"time": np.arange(4.0), "site": ["0", "1", "2", "3"]}, categorical=("site",))
     odds = fitted.predict(probe)
@@ -61,9 +63,9 @@ def test_an_untrained_network_predicts_the_base_rate_and_the_same_seed_is_the_sa
     config = module.Config()  # type: ignore[attr-defined]
     networks = [config.build(encoder, 0.1, torch.Generator().manual_seed(7)) for _ in range(2)]
     fields = encoder.transform(log.rows(slice(0, 50)))
-    scores = [net(torch.from_numpy(fields.ids), torch.from_numpy(fields.numbers)) for net in networks]
-    assert torch.equal(scores[0], scores[1])
-    np.testing.assert_allclose(torch.sigmoid(scores[0]).detach().numpy(), 0.1, atol=0.02)
+    outputs = [scores(net, fields) for net in networks]
+    assert torch.equal(outputs[0], outputs[1])
+    np.testing.assert_allclose(torch.sigmoid(outputs[0]).numpy(), 0.1, atol=0.02)
 
 
 def test_factorisation_is_the_sum_over_pairs() -> None:
@@ -72,11 +74,11 @@ def test_factorisation_is_the_sum_over_pairs() -> None:
     encoder = FieldEncoder.fit(log)
     net = deepfm.Config().build(encoder, 0.1, torch.Generator().manual_seed(8))
     with torch.no_grad():
-        net.weight.normal_(generator=torch.Generator().manual_seed(9))
-    ids = encoder.transform(log.rows(slice(0, 5))).ids
-    for row in ids:
-        e = [net.table[i] for i in row]
+        net.table.weight[:, 0].normal_(generator=torch.Generator().manual_seed(9))
+    fields = encoder.transform(log.rows(slice(0, 5)))
+    for place, row in enumerate(fields.ids):
+        e = [net.table.weight[i, 1:] for i in row]
         pairs = sum(e[i] @ e[j] for i in range(len(e)) for j in range(i + 1, len(e)))
-        expected = net.bias + net.weight[row].sum() + pairs
-        got = net(torch.from_numpy(row[None]), torch.zeros(1, 0))
+        expected = net.bias + net.table.weight[row, 0].sum() + pairs
+        got = scores(net, fields.rows(slice(place, place + 1)))
         torch.testing.assert_close(got[0], expected)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from bidpilot.ctr.errors import InputError
-from bidpilot.ctr.training import Curve
+from bidpilot.ctr.loop import Curve
 
 if TYPE_CHECKING:
     import numpy.typing as npt
