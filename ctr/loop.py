@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from bidpilot.ctr.fields import Fields
+    from bidpilot.ctr.journal import Checkpoint, Journal
     from bidpilot.ctr.network import Network
     from bidpilot.ctr.training import NetworkConfig
     from bidpilot.ctr.types import IntArray
@@ -32,6 +33,12 @@ STEPS = 40
 TIE = 1e-3
 """Validation losses this close (relative) are equal within noise: the later epoch, nearer to convergence, is kept."""
 
+LONG = 200
+"""Steps from which on an epoch has a progress bar of its own."""
+
+GLANCE = 100_000
+"""Rows on which the untrained network's training loss is measured."""
+
 BLOCK, WINDOW = 4_096, 256
 """Rows that stay together when more are shuffled than fit in memory, and how many such blocks are mixed at once."""
 
@@ -42,6 +49,11 @@ class Rows(NamedTuple):
     fields: Fields
     label: npt.NDArray[np.float32]
     weight: npt.NDArray[np.float32] | None = None
+
+    def first(self, count: int) -> Rows:
+        """Return the first rows."""
+        part = slice(0, count)
+        return Rows(self.fields.rows(part), self.label[part], None if self.weight is None else self.weight[part])
 
 
 @dataclass(frozen=True)
@@ -67,36 +79,114 @@ class Curve:
         return np.flatnonzero(valid <= valid.min() + TIE * abs(valid.min()))
 
 
-def fit_network(network: Network, train: Rows, valid: Rows, config: NetworkConfig, rng: np.random.Generator) -> Curve:
-    """Minimise the loss plus prior; leave the network with the weights of the best epoch."""
-    losses = [(mean_loss(network, train), mean_loss(network, valid))]
-    best, curve = _weights(network), Curve()
-    bar = tqdm(train_epochs(network, train, config, rng), "fit", config.epochs, leave=False, unit="epoch", disable=None)
-    for loss, average in bar:
-        losses.append((loss, mean_loss(average, valid)))
-        curve = Curve(*(tuple(column) for column in zip(*losses, strict=True)))
-        bar.set_postfix(train=f"{loss:.5f}", valid=f"{losses[-1][1]:.5f}")
-        if curve.best == len(losses) - 1:
-            best = _weights(average)
-        if curve.settled + config.patience < len(losses):
-            break
+class Training:
+    """A network in training: what an epoch moves, and what a checkpoint needs to go on.
+
+    Attributes: epoch, how many are done; kept, the network to validate and keep.
+    """
+
+    def __init__(self, network: Network, rows: Rows, config: NetworkConfig, rng: np.random.Generator) -> None:
+        """Begin with the network as it is."""
+        self._rows, self._rng = rows, rng
+        self._size = max(min(config.batch_size, len(rows.label) // STEPS), 1)
+        self._network, self._optimiser = network, _optimiser(network, rows, config, self._size)
+        self._noise = torch_generator(rng)
+        self.epoch, self.kept = 0, self._optimiser.average
+
+    def run_epoch(self) -> float:
+        """Train on every row once; return the mean loss on the way."""
+        n, total = len(self._rows.label), 0.0
+        steps = batches(n, self._size, self._rng)
+        count = -(-n // self._size)
+        for part in tqdm(steps, f"epoch {self.epoch + 1}", count, leave=False, disable=None if count > LONG else True):
+            total += self._optimiser.step(*_tensors(self._rows, part), self._noise) * len(part)
+        self.epoch += 1
+        return total / n
+
+    def state(self) -> Checkpoint:
+        """Return all that decides what comes next."""
+        tensors = {f"network.{name}": tensor for name, tensor in self._network.state_dict().items()}
+        tensors |= {f"optimiser.{name}": tensor for name, tensor in self._optimiser.tensors().items()}
+        facts = {"epoch": self.epoch, "rng": self._rng.bit_generator.state}
+        return facts, tensors | {"noise": self._noise.get_state()}
+
+    def go_on(self, facts: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+        """Go on from what state returned."""
+        self.epoch = facts["epoch"]
+        self._rng.bit_generator.state = facts["rng"]
+        self._noise.set_state(tensors["noise"])
+        self._network.load_state_dict(below(tensors, "network."))
+        self._optimiser.load_tensors(below(tensors, "optimiser."))
+
+
+def fit_network(
+    network: Network,
+    train: Rows,
+    valid: Rows,
+    config: NetworkConfig,
+    rng: np.random.Generator,
+    journal: Journal | None = None,
+) -> Curve:
+    """Minimise the loss plus prior; leave the network with the weights of the best epoch.
+
+    journal: where checkpoints go; a fit that finds one goes on from it.
+    """
+    training = Training(network, train, config, rng)
+    losses, best = [(mean_loss(network, train.first(GLANCE)), mean_loss(network, valid))], _weights(network)
+    if journal is not None and (saved := journal.load()) is not None:
+        losses, best = [tuple(pair) for pair in saved[0]["losses"]], below(saved[1], "best.")
+        training.go_on(*saved)
+    with tqdm(total=config.epochs, initial=training.epoch, desc="fit", leave=False, unit="epoch", disable=None) as bar:
+        while training.epoch < config.epochs and _curve(losses).settled + config.patience >= len(losses):
+            losses.append((training.run_epoch(), mean_loss(training.kept, valid)))
+            if _curve(losses).best == training.epoch:
+                best = _weights(training.kept)
+            bar.update()
+            bar.set_postfix(train=f"{losses[-1][0]:.5f}", valid=f"{losses[-1][1]:.5f}")
+            _enter(journal, training, losses, best)
     network.load_state_dict(best)
-    return curve
+    return _curve(losses)
 
 
-def train_epochs(
-    network: Network, rows: Rows, config: NetworkConfig, rng: np.random.Generator
-) -> Iterator[tuple[float, Network]]:
-    """Train epoch by epoch; yield the mean loss on the way and the network to keep."""
-    n = len(rows.label)
-    size = max(min(config.batch_size, n // STEPS), 1)
-    optimiser = _optimiser(network, rows, config, size)
-    noise = torch_generator(rng)
-    for _ in range(config.epochs):
-        total = 0.0
-        for part in batches(n, size, rng):
-            total += optimiser.step(*_tensors(rows, part), noise) * len(part)
-        yield total / n, optimiser.average
+def refit_network(
+    network: Network,
+    rows: Rows,
+    config: NetworkConfig,
+    count: int,
+    rng: np.random.Generator,
+    journal: Journal | None = None,
+) -> Network:
+    """Train for so many epochs and return the network to keep; journal as in fit_network."""
+    if count == 0:
+        return network
+    training = Training(network, rows, config, rng)
+    if journal is not None and (saved := journal.load()) is not None:
+        training.go_on(*saved)
+    with tqdm(total=count, initial=training.epoch, desc="refit", leave=False, unit="epoch", disable=None) as bar:
+        while training.epoch < count:
+            training.run_epoch()
+            bar.update()
+            _enter(journal, training, [], {})
+    return training.kept
+
+
+def _enter(journal: Journal | None, training: Training, losses: list[Any], best: dict[str, Tensor]) -> None:
+    """Write down how far a fit has come."""
+    if journal is None:
+        return
+    facts, tensors = training.state()
+    journal.save(facts | {"losses": losses}, tensors | {f"best.{name}": tensor for name, tensor in best.items()})
+    if losses:
+        journal.draw(training.epoch, train=losses[-1][0], valid=losses[-1][1])
+
+
+def _curve(losses: list[tuple[float, float]]) -> Curve:
+    return Curve(*(tuple(column) for column in zip(*losses, strict=True)))
+
+
+def below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names begin so, by the rest of their names."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def batches(n: int, size: int, rng: np.random.Generator) -> Iterator[IntArray]:

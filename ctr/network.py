@@ -88,7 +88,7 @@ class Tower(nn.Module):
 
     def penalty(self) -> Tensor:
         """Return minus the log prior of the weights."""
-        return 0.5 * self.decay * squares(self)
+        return 0.5 * self.decay * squares(self) if self.decay else torch.zeros(())
 
 
 def linear(n_in: int, n_out: int, generator: torch.Generator, gain: str = "relu") -> nn.Linear:

@@ -7,7 +7,7 @@ Mudigere et al., ISCA 2022, section 4.1). An id's prior is shared out over its o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -31,11 +31,11 @@ class Optimiser(Protocol):
     def step(self, batch: Batch, label: Tensor, weight: Tensor | None, noise: torch.Generator) -> float:
         """Move the weights once; return the mean loss of the batch before that."""
 
-    def state_dict(self) -> dict[str, Any]:
+    def tensors(self) -> dict[str, Tensor]:
         """Return what a checkpoint needs beside the network's own weights."""
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what state_dict returned."""
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Go on from what tensors returned."""
 
 
 class Whole:
@@ -47,7 +47,7 @@ class Whole:
     def __init__(self, network: Network, config: NetworkConfig, n: int, size: int) -> None:
         """Start with no memory."""
         self._network, self._n, self._low = network, n, low_precision(config.precision, n)
-        self._adam = torch.optim.Adam(network.parameters(), lr=config.learning_rate, betas=BETAS)
+        self._adam = torch.optim.Adam(network.parameters(), lr=config.learning_rate, betas=BETAS, fused=True)
         self._averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(1.0 - size / n))
         self.average = cast("Network", self._averaged.module)
 
@@ -61,14 +61,15 @@ class Whole:
         self._averaged.update_parameters(self._network)
         return loss.item()
 
-    def state_dict(self) -> dict[str, Any]:
+    def tensors(self) -> dict[str, Tensor]:
         """Return Adam's memory and the average."""
-        return {"adam": self._adam.state_dict(), "average": self._averaged.state_dict()}
+        return _memory(self._adam) | {f"average.{name}": t for name, t in self._averaged.state_dict().items()}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Go on."""
-        self._adam.load_state_dict(state["adam"])
-        self._averaged.load_state_dict(state["average"])
+        _remember(self._adam, tensors)
+        names = [name for name in tensors if name.startswith("average.")]
+        self._averaged.load_state_dict({name.removeprefix("average."): tensors[name] for name in names})
 
 
 class RowWise:
@@ -82,7 +83,7 @@ class RowWise:
         self._network, self._n, self._low = network, n, low_precision(config.precision, n)
         self._rate, self._counts = config.row_rate, counts
         rest = [weight for name, weight in network.named_parameters() if name != "table.weight"]
-        self._adam = torch.optim.Adam(rest, lr=config.learning_rate, betas=BETAS)
+        self._adam = torch.optim.Adam(rest, lr=config.learning_rate, betas=BETAS, fused=True)
         self._moved = torch.full((len(counts),), config.row_start)
         self.average = network
 
@@ -112,14 +113,30 @@ class RowWise:
         rows.addcdiv_(gradient, moved.sqrt()[:, None], value=-self._rate)
         table.weight.index_copy_(0, which.long(), rows)
 
-    def state_dict(self) -> dict[str, Any]:
+    def tensors(self) -> dict[str, Tensor]:
         """Return Adam's memory and the rows'."""
-        return {"adam": self._adam.state_dict(), "moved": self._moved}
+        return _memory(self._adam) | {"moved": self._moved}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Go on."""
-        self._adam.load_state_dict(state["adam"])
-        self._moved.copy_(state["moved"])
+        _remember(self._adam, tensors)
+        self._moved.copy_(tensors["moved"])
+
+
+def _memory(adam: torch.optim.Adam) -> dict[str, Tensor]:
+    """Return Adam's memory as tensors named adam.<number of the weight>.<which>."""
+    state = adam.state_dict()["state"]
+    return {f"adam.{place}.{name}": tensor for place, each in state.items() for name, tensor in each.items()}
+
+
+def _remember(adam: torch.optim.Adam, tensors: dict[str, Tensor]) -> None:
+    """Give Adam back what _memory returned."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        if key.startswith("adam."):
+            _, place, name = key.split(".")
+            state.setdefault(int(place), {})[name] = tensor
+    adam.load_state_dict({"state": state, "param_groups": adam.state_dict()["param_groups"]})
 
 
 def low_precision(precision: str, n: int) -> bool:

@@ -5,21 +5,20 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, field
-from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from bidpilot.ctr.embedding import Table
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.fields import FieldEncoder, FieldSettings
-from bidpilot.ctr.loop import Curve, Rows, fit_network, scores, torch_generator, train_epochs
+from bidpilot.ctr.loop import Curve, Rows, fit_network, refit_network, scores, torch_generator
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from bidpilot.ctr.journal import Journal
     from bidpilot.ctr.log import AuctionLog
     from bidpilot.ctr.network import Network
     from bidpilot.ctr.types import FloatArray
@@ -94,26 +93,31 @@ class NetworkConfig(ABC):
         event: str,
         rng: np.random.Generator,
         weight: FloatArray | None = None,
+        journal: Journal | None = None,
     ) -> tuple[TrainedNetwork, Curve]:
         """Fit the probability of an event (a 0/1 column of the log); valid must be later in time than train.
 
-        weight: (n,) of the training rows.
+        weight: (n,) of the training rows. journal: where checkpoints go, see fit_network.
         """
         fitted = self._untrained(train, event, rng)
         seen = self._sampled(rows_of(train, fitted.encoder, event, weight), fitted.network, rng)
         kept = rows_of(valid, fitted.encoder, event)
-        return fitted, fit_network(fitted.network, seen, kept, self, rng)
+        return fitted, fit_network(fitted.network, seen, kept, self, rng, journal)
 
     def refit(
-        self, log: AuctionLog, event: str, epochs: int, rng: np.random.Generator, weight: FloatArray | None = None
+        self,
+        log: AuctionLog,
+        event: str,
+        epochs: int,
+        rng: np.random.Generator,
+        weight: FloatArray | None = None,
+        journal: Journal | None = None,
     ) -> TrainedNetwork:
         """Fit on all rows for so many epochs: those that an earlier fit found best."""
         fitted = self._untrained(log, event, rng)
         rows = self._sampled(rows_of(log, fitted.encoder, event, weight), fitted.network, rng)
-        passes = islice(train_epochs(fitted.network, rows, self, rng), epochs)
-        for _, average in tqdm(passes, "refit", epochs, leave=False, unit="epoch", disable=None):
-            fitted = TrainedNetwork(self, fitted.encoder, average)
-        return fitted
+        network = refit_network(fitted.network, rows, self, epochs, rng, journal)
+        return TrainedNetwork(self, fitted.encoder, network)
 
     def restore(self, settings: dict[str, Any], tensors: dict[str, npt.NDArray[Any]]) -> TrainedNetwork:
         """Rebuild what TrainedNetwork.settings and .tensors returned."""
