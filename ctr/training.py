@@ -97,11 +97,12 @@ class NetworkConfig(ABC):
     ) -> tuple[TrainedNetwork, Curve]:
         """Fit the probability of an event (a 0/1 column of the log); valid must be later in time than train.
 
-        weight: (n,) of the training rows. journal: where checkpoints go, see fit_network.
+        weight: of the training rows, then of the validation rows. journal: where checkpoints go, see fit_network.
         """
         fitted = self._untrained(train, event, rng)
-        seen = self._sampled(rows_of(train, fitted.encoder, event, weight), fitted.network, rng)
-        kept = rows_of(valid, fitted.encoder, event)
+        early, late = (None, None) if weight is None else (weight[: len(train)], weight[len(train) :])
+        seen = self._sampled(rows_of(train, fitted.encoder, event, early), fitted.network, rng)
+        kept = rows_of(valid, fitted.encoder, event, late)
         return fitted, fit_network(fitted.network, seen, kept, self, rng, journal)
 
     def refit(

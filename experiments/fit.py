@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 
 from bidpilot.ctr.errors import InputError
+from bidpilot.ctr.evaluation import evaluate_response
 from bidpilot.ctr.files import write_atomically
+from bidpilot.ctr.fitting import FitReport, ResponseConfig, fit_response
 from bidpilot.ctr.metrics import reliability
 from bidpilot.ctr.prices import HourlyPrices
 from bidpilot.ctr.quarantine import write_quarantine
-from bidpilot.ctr.response import FitReport, FittedResponse, ResponseConfig, evaluate_response, fit_response
+from bidpilot.ctr.response import FittedResponse
 from bidpilot.ctr.types import MICROS, Response
 from bidpilot.envs.beliefs import Beliefs, Segments, ValueGroups
 from bidpilot.envs.goal import Goal

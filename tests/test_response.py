@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 from bidpilot.ctr.errors import InputError
+from bidpilot.ctr.evaluation import evaluate_response
+from bidpilot.ctr.fitting import ResponseConfig, fit_response
 from bidpilot.ctr.log import AuctionLog
 from bidpilot.ctr.metrics import auc, log_loss
+from bidpilot.ctr.models import logistic
 from bidpilot.ctr.readers import read_log
-from bidpilot.ctr.response import FittedResponse, ResponseConfig, evaluate_response, fit_response
+from bidpilot.ctr.response import FittedResponse
 from bidpilot.ctr.synthetic import Exchange, ExchangeConfig
 from bidpilot.ctr.types import Response
 
@@ -175,3 +178,44 @@ def test_only_rows_that_were_shown_count() -> None:
 def test_a_log_that_does_not_suit_is_refused(columns: dict[str, object], config: dict[str, str], message: str) -> None:
     with pytest.raises(InputError, match=message):
         fit_response(_small(**columns), ResponseConfig(epochs=1, **config), np.random.default_rng(0))  # type: ignore[arg-type]
+
+
+def test_an_ensemble_is_the_mean_of_members_that_differ(logged: tuple[AuctionLog, Response], tmp_path: Path) -> None:
+    log = logged[0].rows(slice(0, 15_000))
+    config = ResponseConfig(model="deepfm", epochs=3, members=3)
+    fitted, _ = fit_response(log, config, np.random.default_rng(1))
+    each = [member.click.predictor.predict(log) for member in fitted.members]
+    assert len(each) == 3
+    assert not np.allclose(each[0], each[1], rtol=1e-3)
+    np.testing.assert_allclose(np.mean(each, axis=0), fitted.click.predictor.predict(log), rtol=1e-12)
+    alone, _ = fit_response(log, ResponseConfig(model="deepfm", epochs=3), np.random.default_rng(1))
+    assert alone.members == (alone,)
+    assert alone.click.predictor.predict(log).tobytes() == each[0].tobytes()
+    fitted.save(tmp_path / "model")
+    again = FittedResponse.load(tmp_path / "model")
+    assert [member.predict(log).pctr.tobytes() for member in again.members] == [
+        member.predict(log).pctr.tobytes() for member in fitted.members
+    ]
+
+
+def test_rows_that_weigh_more_count_more(logged: tuple[AuctionLog, Response]) -> None:
+    """Clicks of weight 3: the odds of every row are three times as high, before calibration."""
+    log = logged[0].rows(slice(0, 15_000))
+    weight = np.where(log.frame["click"].to_numpy() == 1, 3.0, 1.0)
+    config = ResponseConfig(model="logistic", epochs=20)
+    odds = []
+    for given in (None, weight):
+        fitted, _ = fit_response(log, config, np.random.default_rng(1), given)
+        p = fitted.click.predictor.predict(log)
+        odds.append(np.exp(np.mean(np.log(p / (1 - p)))))
+    assert odds[1] / odds[0] == pytest.approx(3.0, rel=0.15)
+
+
+def test_dropped_negatives_are_made_up_for(logged: tuple[AuctionLog, Response]) -> None:
+    log = logged[0].rows(logged[0].frame["won"].to_numpy())
+    cut = int(0.8 * len(log))
+    config = logistic.Config(epochs=12, negatives=0.2)
+    fitted, _ = config.fit(log.rows(slice(0, cut)), log.rows(slice(cut, len(log))), "click", np.random.default_rng(1))
+    assert fitted.predict(log).mean() == pytest.approx(log.frame["click"].mean(), rel=0.08)
+    again = config.restore(fitted.settings(), fitted.tensors())
+    assert again.predict(log).tobytes() == fitted.predict(log).tobytes()

@@ -13,6 +13,7 @@ from bidpilot.ctr.loop import Curve
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from bidpilot.ctr.journal import Journal
     from bidpilot.ctr.log import AuctionLog
     from bidpilot.ctr.types import FloatArray
 
@@ -29,6 +30,8 @@ class Config:
         valid: AuctionLog,  # noqa: ARG002
         event: str,
         rng: np.random.Generator,  # noqa: ARG002
+        weight: FloatArray | None = None,  # noqa: ARG002
+        journal: Journal | None = None,  # noqa: ARG002
     ) -> tuple[Logged, Curve]:
         """Return the model. Raises InputError when the log came without predictions, or for conversions."""
         if event != "click":
@@ -40,7 +43,15 @@ class Config:
             )
         return Logged(), Curve()
 
-    def refit(self, log: AuctionLog, event: str, epochs: int, rng: np.random.Generator) -> Logged:  # noqa: ARG002
+    def refit(
+        self,
+        log: AuctionLog,  # noqa: ARG002
+        event: str,  # noqa: ARG002
+        epochs: int,  # noqa: ARG002
+        rng: np.random.Generator,  # noqa: ARG002
+        weight: FloatArray | None = None,  # noqa: ARG002
+        journal: Journal | None = None,  # noqa: ARG002
+    ) -> Logged:
         """Return the model."""
         return Logged()
 
