@@ -32,12 +32,13 @@ FACTS = "facts"
 class Journal:
     """Where a fit keeps its checkpoint, and where its curves go.
 
-    folder: of the checkpoints. name: of this fit's. every: seconds between two checkpoints at least. board: folder for
-    TensorBoard, which needs the extra bidpilot[tb]; None: no curves.
+    folder: of the checkpoints. name: of this fit's. key: what a checkpoint must have been made with. every: seconds
+    between two checkpoints at least. board: folder for TensorBoard (the extra bidpilot[tb]); None: no curves.
     """
 
     folder: Path
     name: str = "fit"
+    key: str = ""
     every: float = 5.0
     board: Path | None = None
     _clock: dict[str, float] = field(default_factory=dict, compare=False)
@@ -52,15 +53,18 @@ class Journal:
         return self.folder / f"{self.name}.safetensors"
 
     def load(self) -> Checkpoint | None:
-        """Return the last checkpoint; None where there is none. Raises InputError where it cannot be read."""
+        """Return the last checkpoint; None where there is none. Raises InputError where it is of no use."""
         if not self.path.is_file():
             return None
         try:
             with safe_open(self.path, "pt") as file:
                 facts = json.loads((file.metadata() or {})[FACTS])
-                return facts, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
         except (SafetensorError, OSError, KeyError, ValueError) as error:
             raise InputError(f"{self.path}: not a checkpoint of a fit ({error}); delete it to begin anew") from error
+        if facts.pop("key") != self.key:
+            raise InputError(f"{self.path}: made with other settings, another log or version; fit without --resume")
+        return facts, tensors
 
     def save(self, facts: dict[str, Any], tensors: dict[str, Tensor], *, last: bool = False) -> None:
         """Write a checkpoint, if the last one is long ago or this is the end."""
@@ -68,7 +72,7 @@ class Journal:
         if not last and now - self._clock.setdefault("saved", now) < self.every:
             return
         self._clock["saved"] = now
-        write_atomically(self.path, save(tensors, {FACTS: json.dumps(facts)}))
+        write_atomically(self.path, save(tensors, {FACTS: json.dumps(facts | {"key": self.key})}))
 
     def draw(self, step: int, **amounts: float) -> None:
         """Add points to the curves on the board. Raises InputError where TensorBoard is not installed."""

@@ -38,6 +38,10 @@ ThreadsOption = Annotated[int | None, typer.Option("--threads", help="Threads fo
 BudgetOption = Annotated[
     list[str] | None, typer.Option("--budget", help="Share of the held-out cost, as 1/8; repeatable.")
 ]
+ModelsOption = Annotated[
+    str | None, typer.Option("--models", help="Response models to fit, with commas; or auto [auto], or all.")
+]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on from the checkpoints of a fit that was killed.")]
 AgainOption = Annotated[bool, typer.Option("--again", help="Do the stage even if it was done.")]
 WorthOption = Annotated[float | None, typer.Option("--worth", help="Worth of a click or conversion, in currency.")]
 StepsOption = Annotated[int | None, typer.Option("--steps", help="Environment steps to train for [200000].")]
@@ -56,6 +60,9 @@ def fit(
     sets: SetOption = None,
     seed: SeedOption = None,
     threads: ThreadsOption = None,
+    models: ModelsOption = None,
+    resume: ResumeOption = False,
+    tensorboard: Annotated[bool | None, typer.Option("--tensorboard", help="Write curves of fits.")] = None,
     again: AgainOption = False,
 ) -> None:
     """Read a log and fit who clicks and converts and what impressions cost."""
@@ -66,8 +73,9 @@ def fit(
         "max_bad": max_bad,
         "strict": strict,
     }
-    stages = _stages(_create(given | {"seed": seed, "threads": threads}, config, sets, out))
-    stages.fit(again=again)
+    given |= {"seed": seed, "threads": threads, "model.kind": models, "tensorboard": tensorboard}
+    stages = _stages(_create(given, config, sets, out))
+    stages.fit(again=again, resume=resume)
     stages.say(f"run: {stages.run.folder}")
 
 

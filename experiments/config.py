@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.files import write_atomically
+from bidpilot.ctr.response import MODELS
 from bidpilot.ctr.yamlfile import read_value, read_yaml
 from bidpilot.envs.scenarios import SCENARIOS, find_scenario
 from bidpilot.envs.types import Rules
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from bidpilot.envs.scenario import Scenario
 
 SYNTHETIC = "synthetic"
+AUTO, ALL = "auto", "all"
+"""Kinds of response model that stand for several."""
 
 
 def _fraction(value: object) -> object:
@@ -40,11 +43,31 @@ class _Frozen(BaseModel):
 class ModelSettings(_Frozen):
     """The response model; epochs at most so many.
 
-    kind: auto takes the log's own predictions if it has any and no features, else the better of logistic and deepfm.
+    kind: a name, several with commas between, of which the best is kept; all: every model there is; auto: the log's
+    own predictions if it has any and no features, else the better of logistic and deepfm. members: fits from different
+    seeds, whose mean predicts; more than one give simulated days a market each. selection: weight rows by 1 / P(win at
+    the logged bid), at most this many times the mean; None: rows weigh alike.
     """
 
-    kind: Literal["auto", "logistic", "deepfm", "logged"] = "auto"
+    kind: str = "auto"
     epochs: int | None = Field(default=None, gt=0)
+    members: int = Field(default=1, gt=0)
+    selection: float | None = Field(default=None, gt=1)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The models by name."""
+        return tuple(name.strip() for name in self.kind.split(","))
+
+    @field_validator("kind")
+    @classmethod
+    def _known(cls, kind: str) -> str:
+        names = [name.strip() for name in kind.split(",")]
+        strange = [name for name in names if name not in MODELS]
+        if kind not in {AUTO, ALL} and (strange or len(set(names)) < len(names)):
+            what = f"{strange[0]!r} is no model" if strange else "a name comes twice"
+            raise ValueError(f"{what}; name {AUTO}, {ALL}, or some of {', '.join(MODELS)}")
+        return kind
 
 
 class LearnerSettings(_Frozen):
@@ -79,7 +102,8 @@ class Settings(_Frozen):
     """Everything that decides a run's numbers.
 
     log: path, or "synthetic". worth: of a click or conversion in currency (None: what one cost in the training
-    days). budgets: shares of the held-out cost of winning everything. scenario: environment of the learner.
+    days). tensorboard: write curves of fits there (needs bidpilot[tb]). budgets: shares of the held-out cost of winning
+    everything. scenario: environment of the learner.
     """
 
     log: str = SYNTHETIC
@@ -89,6 +113,7 @@ class Settings(_Frozen):
     strict: bool = False
     seed: int = Field(default=0, ge=0)
     threads: int = Field(default=1, gt=0)
+    tensorboard: bool = False
     train_share: Share = 0.7
     ticks_per_day: int = Field(default=96, gt=0)
     goal: Literal["auto", "clicks", "conversions", "value"] = "auto"

@@ -12,7 +12,6 @@ import pandas as pd
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.evaluation import evaluate_response
 from bidpilot.ctr.files import write_atomically
-from bidpilot.ctr.fitting import FitReport, ResponseConfig, fit_response
 from bidpilot.ctr.metrics import reliability
 from bidpilot.ctr.prices import HourlyPrices
 from bidpilot.ctr.quarantine import write_quarantine
@@ -21,6 +20,7 @@ from bidpilot.ctr.types import MICROS, Response
 from bidpilot.envs.beliefs import Beliefs, Segments, ValueGroups
 from bidpilot.envs.goal import Goal
 from bidpilot.envs.timeline import Timeline, timeline_of
+from bidpilot.experiments.candidates import advice, candidate_table, fit_candidates
 from bidpilot.experiments.source import Source, load_source
 from bidpilot.experiments.streams import stream
 
@@ -32,52 +32,37 @@ if TYPE_CHECKING:
     from bidpilot.experiments.run import Run
 
 
-def fit(run: Run, source: Source | None = None) -> pd.DataFrame:
+def fit(run: Run, source: Source | None = None, *, resume: bool = False) -> pd.DataFrame:
     """Fit the models of a run, save them under its folder, and return the quality table (also fit.csv).
 
-    Everything is computed before the first file is written.
+    models.csv compares the candidates. resume: go on from the checkpoints of a fit that was killed. Apart from those,
+    everything is computed before the first file is written.
     """
     settings = run.settings
     source = source or load_source(settings)
-    response, report = fit_best(settings, source.train, stream(settings.seed, "fit"))
+    candidates = fit_candidates(
+        settings, source.train, stream(settings.seed, "fit"), journal=run.journal(resume=resume)
+    )
+    response, report = candidates[0].response, candidates[0].report
     goal, note = goal_of(settings, source.train)
     market = fit_market(settings, source, response, goal) if source.train.frame["price_known"].any() else None
     quality, calibration = _quality(source, response, stream(settings.seed, "metrics"))
+    compared = candidate_table(candidates, source.held_out, stream(settings.seed, "candidates"))
     run.begin()
     if len(source.quarantine):
         write_quarantine(source.quarantine, run.folder / "quarantine.csv")
     response.save(run.model / "response")
     if market is not None:
         _save_market(*market, run.model)
-    for name, table in (("fit.csv", quality), ("calibration.csv", calibration)):
+    for name, table in (("fit.csv", quality), ("calibration.csv", calibration), ("models.csv", compared)):
         if len(table):
             run.write_table(name, table)
     facts = source.facts | {"train_rows": len(source.train), "held_out_rows": len(source.held_out)}
-    run.note(log=facts, model=report.events[0].model, model_notes=[*report.notes, *([note] if note else [])])
+    notes = [*report.notes, *([note] if note else [])]
+    run.note(log=facts, model=report.events[0].model, model_notes=notes, model_advice=advice(compared))
     run.finish("fit")
+    run.journal(resume=False)
     return quality
-
-
-def fit_best(settings: Settings, train: AuctionLog, rng: np.random.Generator) -> tuple[FittedResponse, FitReport]:
-    """Fit the settings' response model; auto fits each that suits the log and keeps the best.
-
-    Best by log loss on the last part of the training rows, which no model was fitted on.
-    """
-    kinds, epochs = candidate_models(settings, train), settings.model.epochs
-    streams = rng.spawn(len(kinds))
-    fits = [
-        fit_response(train, ResponseConfig(model=kind, epochs=epochs), stream)
-        for kind, stream in zip(kinds, streams, strict=True)
-    ]
-    return min(fits, key=lambda fitted: min(fitted[1].events[0].curve.valid, default=0.0))
-
-
-def candidate_models(settings: Settings, log: AuctionLog) -> tuple[str, ...]:
-    """Return the response models to fit: auto means the log's own predictions where there are no features."""
-    if settings.model.kind != "auto":
-        return (settings.model.kind,)
-    features = log.categorical or log.numeric
-    return ("logged",) if "pctr" in log and not features else ("logistic", "deepfm")
 
 
 def load_beliefs(run: Run) -> Beliefs:

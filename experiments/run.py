@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import platform
+import shutil
 import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.files import write_atomically
+from bidpilot.ctr.journal import Journal
 from bidpilot.experiments.config import SYNTHETIC, Settings, load_settings, save_settings
 
 if TYPE_CHECKING:
@@ -56,6 +58,19 @@ class Run:
     def done(self, stage: str) -> bool:
         """Tell whether a stage was done to its end."""
         return (self.folder / f"{stage}.done").exists()
+
+    def journal(self, *, resume: bool) -> Journal:
+        """Return where long fits keep their checkpoints; resume: go on from what is there, else it is deleted."""
+        folder = self.folder / "checkpoints"
+        if not resume:
+            shutil.rmtree(folder, ignore_errors=True)
+        board = self.folder / "tensorboard" if self.settings.tensorboard else None
+        return Journal(folder, key=self._key(), board=board)
+
+    def _key(self) -> str:
+        """Return what a checkpoint must have been made with: the settings, the log and the versions."""
+        made = f"{self.settings.model_dump_json()} {log_digest(self.settings)} {versions()}"
+        return hashlib.sha256(made.encode()).hexdigest()
 
     def check_log(self) -> None:
         """Refuse to go on with a log that is not the one the run began with. Raises InputError."""

@@ -6,6 +6,7 @@ import math
 import time
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import torch
 from rich.console import Console
 
@@ -17,14 +18,12 @@ from bidpilot.experiments.fit import fit
 from bidpilot.experiments.report import write_report
 from bidpilot.experiments.run import Run
 from bidpilot.experiments.source import load_source
-from bidpilot.experiments.tables import markdown_table, terminal_tables
+from bidpilot.experiments.tables import markdown_table, model_table, terminal_tables
 from bidpilot.experiments.train import train
 from bidpilot.experiments.words import summary
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pandas as pd
 
     from bidpilot.experiments.evaluate import Contender
     from bidpilot.experiments.source import Source
@@ -68,14 +67,15 @@ class Stages:
         """Print a line."""
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def fit(self, *, again: bool = False) -> None:
-        """Fit the models, if that was not done; print their quality."""
+    def fit(self, *, again: bool = False, resume: bool = False) -> None:
+        """Fit the models, if that was not done; print their quality. resume: go on where a fit was killed."""
         if self.run.done("fit") and not again:
             return
         clock = time.monotonic()
-        quality = fit(self.run, self.source)
+        quality = fit(self.run, self.source, resume=resume)
         self.say(f"models fitted in {time.monotonic() - clock:.0f} s; on held-out rows:")
         self._print_quality(quality)
+        self._print_models()
         for note in self.run.facts["model_notes"]:
             self.say(f"  {note}")
 
@@ -135,6 +135,13 @@ class Stages:
         self.say(f"intervals: {run.facts['intervals']}")
         self.say(f"table:  {run.folder / 'results.csv'} (for people: results.md)")
         self.say(f"report: {write_report(run.folder)}")
+
+    def _print_models(self) -> None:
+        """Print the candidates side by side, where there are several, and which to use."""
+        table = pd.read_csv(self.run.folder / "models.csv")
+        if len(table) > 1:
+            self.console.print(model_table(table))
+        self.say(f"  {self.run.facts['model_advice']}")
 
     def _print_quality(self, quality: pd.DataFrame) -> None:
         for row in quality.to_dict("records"):

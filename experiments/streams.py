@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-ROLES = ("log", "fit", "replay", "train", "validate", "tune", "evaluate", "policies", "bootstrap", "learner", "metrics")
+ROLES = (
+    "log",
+    "fit",
+    "replay",
+    "train",
+    "validate",
+    "tune",
+    "evaluate",
+    "policies",
+    "bootstrap",
+    "learner",
+    "metrics",
+    "candidates",
+    "fidelity",
+)
 
 
 def stream(seed: int, role: str) -> np.random.Generator:

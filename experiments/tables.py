@@ -47,6 +47,26 @@ def markdown_table(results: pd.DataFrame, currency: str) -> str:
     return "\n".join(lines)
 
 
+def model_table(models: pd.DataFrame) -> Table:
+    """Return the comparison of response models on held-out rows (candidates.candidate_table) as a table."""
+    table = Table(title="click models on held-out rows", box=SIMPLE_HEAD, title_justify="left")
+    table.add_column("model", no_wrap=True)
+    for label in ("AUC", "log loss", "worse by", "ECE (perfect)", "predicted/actual", "CPU s", "MB"):
+        table.add_column(label, justify="right", no_wrap=True)
+    for row in models.to_dict("records"):
+        table.add_row(
+            row["model"] if row["fitted"] == row["model"] else f"{row['model']} ({row['fitted']})",
+            f"{row['auc']:.4f}\n[{row['auc_low']:.4f}, {row['auc_high']:.4f}]",
+            f"{row['log_loss']:.5f}\n[{row['loss_low']:.5f}, {row['loss_high']:.5f}]",
+            f"{row['worse']:.5f}\n[{row['worse_low']:.5f}, {row['worse_high']:.5f}]",
+            f"{row['ece']:.5f}\n({row['ece_floor']:.5f}, at most {row['ece_bound']:.5f})",
+            f"{row['ratio']:.3f}\n[{row['ratio_low']:.3f}, {row['ratio_high']:.3f}]",
+            f"{row['seconds']:.1f}",
+            f"{row['megabytes']:.2f}",
+        )
+    return table
+
+
 def _in_line(cell: Cell) -> str:
     return f"{cell.text} ({cell.interval})" if cell.interval else cell.text
 

@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 from sklearn.metrics import log_loss as sklearn_log_loss
 from sklearn.metrics import roc_auc_score
 
-from bidpilot.ctr.metrics import auc, ece, ece_noise, log_loss, predicted_over_actual, reliability, wilson
+from bidpilot.ctr.metrics import (
+    auc,
+    auc_interval,
+    ece,
+    ece_noise,
+    log_loss,
+    mean_interval,
+    predicted_over_actual,
+    reliability,
+    wilson,
+)
 
 
 @given(st.lists(st.tuples(st.integers(0, 1), st.integers(1, 9)), min_size=2, max_size=60))
@@ -57,3 +67,29 @@ def test_wilson_known_answer() -> None:
     """Ten of a hundred: 0.0552 .. 0.1744, as printed in textbooks."""
     low, high = wilson(10, 100)
     assert (float(low), float(high)) == pytest.approx((0.0552, 0.1744), abs=1e-4)
+
+
+def test_the_interval_of_the_auc_covers_it_as_often_as_it_says() -> None:
+    """Two normal laws one apart: the AUC is Phi(1 / sqrt 2), and 95 % of the intervals hold it."""
+    truth, rng, held = 0.7602499389065233, np.random.default_rng(0), 0
+    for _ in range(400):
+        y = rng.random(300) < 0.3
+        _, low, high = auc_interval(y, rng.normal(y * 1.0, 1.0))
+        held += low <= truth <= high
+    assert 0.92 < held / 400 < 0.98
+
+
+def test_the_interval_of_the_auc_with_ties_is_that_of_the_pairs() -> None:
+    """DeLong's variance by its definition, over all pairs."""
+    rng = np.random.default_rng(1)
+    y, p = rng.random(60) < 0.4, rng.integers(0, 6, 60) / 6.0
+    kernel = (p[y][:, None] > p[~y]) + 0.5 * (p[y][:, None] == p[~y])
+    spread = 1.959963984540054 * np.sqrt(kernel.mean(1).var(ddof=1) / y.sum() + kernel.mean(0).var(ddof=1) / (~y).sum())
+    area, low, high = auc_interval(y, p)
+    np.testing.assert_allclose([area, low, high], [kernel.mean(), kernel.mean() - spread, kernel.mean() + spread])
+
+
+def test_intervals_of_too_few_rows_are_nan() -> None:
+    assert np.isnan(auc_interval([1, 0], np.array([0.2, 0.1]))[1:]).all()
+    assert np.isnan(mean_interval(np.ones(1))[1:]).all()
+    assert np.isnan(mean_interval(np.zeros(0))[0])
