@@ -14,7 +14,7 @@ from bidpilot.ctr.embedding import Batch
 from bidpilot.ctr.optimiser import Optimiser, RowWise, Whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import numpy.typing as npt
 
@@ -82,7 +82,7 @@ class Curve:
 class Training:
     """A network in training: what an epoch moves, and what a checkpoint needs to go on.
 
-    Attributes: epoch, how many are done; kept, the network to validate and keep.
+    Attributes: epoch, how many are done; kept, the network to validate and keep; loss, the sum over the last run.
     """
 
     def __init__(self, network: Network, rows: Rows, config: NetworkConfig, rng: np.random.Generator) -> None:
@@ -91,17 +91,25 @@ class Training:
         self._size = max(min(config.batch_size, len(rows.label) // STEPS), 1)
         self._network, self._optimiser = network, _optimiser(network, rows, config, self._size)
         self._noise = torch_generator(rng)
-        self.epoch, self.kept = 0, self._optimiser.average
+        self.epoch, self.kept, self.loss = 0, self._optimiser.average, 0.0
 
     def run_epoch(self) -> float:
         """Train on every row once; return the mean loss on the way."""
-        n, total = len(self._rows.label), 0.0
-        steps = batches(n, self._size, self._rng)
+        n = len(self._rows.label)
         count = -(-n // self._size)
-        for part in tqdm(steps, f"epoch {self.epoch + 1}", count, leave=False, disable=None if count > LONG else True):
-            total += self._optimiser.step(*_tensors(self._rows, part), self._noise) * len(part)
+        parts = batches(n, self._size, self._rng)
+        shown = tqdm(parts, f"epoch {self.epoch + 1}", count, leave=False, disable=None if count > LONG else True)
+        rows = self.run(shown)
         self.epoch += 1
-        return total / n
+        return self.loss / rows
+
+    def run(self, parts: Iterable[IntArray]) -> int:
+        """Take a step on every batch of rows; return their number."""
+        rows, self.loss = 0, 0.0
+        for part in parts:
+            self.loss += self._optimiser.step(*_tensors(self._rows, part), self._noise) * len(part)
+            rows += len(part)
+        return rows
 
     def state(self) -> Checkpoint:
         """Return all that decides what comes next."""
