@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import pandas as pd
 
 from bidpilot.ctr.errors import InputError
+from bidpilot.ctr.scale import Scale
+from bidpilot.ctr.vocabulary import Hashed, Vocabulary, ids_from_json
+from bidpilot.ctr.wordcount import WordCount
+from bidpilot.ctr.words import DERIVED, HOUR, WEEKDAY, Words, read_words, split_words
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -17,11 +20,11 @@ if TYPE_CHECKING:
     from bidpilot.ctr.log import AuctionLog
     from bidpilot.ctr.types import FloatArray, IntArray
 
-HOUR = "hour of day"
-"""Name of the field derived from the time; its space keeps it apart from the columns of most logs."""
+PAD = -1
+"""As embedding.PAD, which this module cannot import without torch."""
 
-CLIP = 5.0
-"""Standardised numbers end here, so that one outlier cannot move a prediction without bound."""
+COUNTED = 1 << 20
+"""Rows whose ids are counted at once: a log on disk is read in pieces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,125 +50,223 @@ class Fields:
 
     def counts(self, size: int) -> IntArray:
         """Return how often each id of a table (size,) occurs."""
-        bags = self.bags[self.bags >= 0]
-        return np.bincount(self.ids.ravel(), minlength=size) + np.bincount(bags, minlength=size)
+        total = np.zeros(size, dtype=np.int64)
+        for start in range(0, len(self), COUNTED):
+            ids, bags = (part[start : start + COUNTED] for part in (self.ids, self.bags))
+            total += np.bincount(ids.ravel(), minlength=size) + np.bincount(bags[bags >= 0], minlength=size)
+        return total
 
 
 @dataclass(frozen=True)
 class FieldSettings:
-    """How columns become fields. min_count: rarer ids share the id of the unseen. hour: the hour of day is a field."""
+    """How columns become fields.
+
+    min_count: rarer ids share the id of the unseen. hour: the hour of day is a field. weekday: so is the day, modulo 7;
+    a log whose time starts at midnight of its own first day repeats every 7 days too, but which of the 7 is Monday
+    nobody knows, so two such logs do not agree. buckets: a column with more distinct ids in training is hashed into so
+    many (0: none is); min_count does not matter there. crosses: pairs of categorical columns (or HOUR, WEEKDAY) whose
+    pairs of values become a field of their own. multi: categorical columns with many values in a cell, beside those
+    that the log itself names; separator: between the values; most: values that count, the first ones of a cell.
+    Raises InputError for figures out of range.
+    """
 
     min_count: int = 2
     hour: bool = True
+    weekday: bool = False
+    buckets: int = 0
+    crosses: tuple[tuple[str, str], ...] = ()
+    multi: tuple[str, ...] = ()
+    separator: str = ","
+    most: int = 32
+
+    def __post_init__(self) -> None:
+        """Check the figures; the lists of JSON become tuples again."""
+        object.__setattr__(self, "crosses", tuple(tuple(pair) for pair in self.crosses))
+        object.__setattr__(self, "multi", tuple(self.multi))
+        for name, least in (("min_count", 1), ("buckets", 0), ("most", 1)):
+            if getattr(self, name) < least:
+                raise InputError(f"fields: {name} must be at least {least}; got {getattr(self, name)}")
+        for pair in self.crosses:
+            if len(set(pair)) != 2 or len(pair) != 2:  # noqa: PLR2004 - a pair
+                raise InputError(f"fields: crosses are pairs of different columns; got {pair}")
+        if not self.separator:
+            raise InputError("fields: separator must not be empty; it stands between the values of a cell")
 
 
 @dataclass(frozen=True)
-class Scale:
-    """How one numeric column is standardised: signed log1p of x / unit, less mean, over deviation."""
+class Field:
+    """One field: what it reads and what it knows.
 
-    unit: float
-    mean: float
-    deviation: float
+    columns: one, or two that are crossed. width: 0, or values of a cell that are kept (never more than the richest
+    cell of training has). separator: between them.
+    """
+
+    columns: tuple[str, ...]
+    ids: Vocabulary | Hashed
+    width: int = 0
+    separator: str = ","
+
+    def encode(self, words: Words, offset: int) -> npt.NDArray[np.int32]:
+        """Return the ids of n cells in the common table: (n,), or (n, width) padded."""
+        if not self.width:
+            return (self.ids.encode(words.words) + offset).astype(np.int32)[words.place]
+        split = split_words(words, self.separator, self.width)
+        bag = np.full((len(words.place), self.width), PAD, dtype=np.int32)
+        bag[split.row, split.turn] = (self.ids.encode(split.values.words) + offset)[split.values.place]
+        return bag
+
+    def to_json(self) -> Any:  # noqa: ANN401 - a list or a dictionary
+        """Return plain JSON values; a column with a vocabulary is the list of its words."""
+        known = self.ids.to_json()
+        plain = len(self.columns) == 1 and not self.width and isinstance(self.ids, Vocabulary)
+        return known if plain else asdict(self) | {"columns": list(self.columns), "ids": known}
 
     @classmethod
-    def fit(cls, values: FloatArray) -> Self:
-        """Learn from the finite values (n,); the unit is their median magnitude, so that units cancel."""
-        known = values[np.isfinite(values)]
-        sizes = np.abs(known[known != 0.0])
-        unit = float(np.median(sizes)) if sizes.size else 1.0
-        squeezed = cls(unit, 0.0, 1.0).squeeze(known)
-        deviation = float(squeezed.std()) if known.size else 0.0
-        return cls(unit, float(squeezed.mean()) if known.size else 0.0, deviation if deviation > 0.0 else 1.0)
+    def from_json(cls, name: str, data: Any) -> Self:  # noqa: ANN401 - what to_json returned
+        """Rebuild what to_json returned."""
+        if isinstance(data, list):
+            return cls((name,), ids_from_json(data))
+        return cls(tuple(data["columns"]), ids_from_json(data["ids"]), data["width"], data["separator"])
 
-    def squeeze(self, values: FloatArray) -> FloatArray:
-        """Return sign(x) log(1 + |x| / unit), which tames heavy tails and keeps zero."""
-        return np.asarray(np.sign(values) * np.log1p(np.abs(values) / self.unit))
 
-    def transform(self, values: FloatArray) -> FloatArray:
-        """Standardise (n,) and clip; a missing value becomes the mean, 0."""
-        z = (self.squeeze(values) - self.mean) / self.deviation
-        return np.asarray(np.where(np.isnan(values), 0.0, np.clip(z, -CLIP, CLIP)))
+class FieldCount:
+    """What is learned of every field of a training log that comes in chunks.
+
+    limit: distinct words per field that are counted exactly, see WordCount.
+    """
+
+    def __init__(self, log: AuctionLog, settings: FieldSettings, limit: int | None = None) -> None:
+        """Take the columns from a first chunk, without counting it. Raises InputError where they lack a setting's."""
+        self._settings = settings
+        many = tuple(name for name in log.categorical if name in (*log.multi, *settings.multi))
+        self._check(log, many)
+        single = [name for name in log.categorical if name not in many]
+        single += [HOUR] * settings.hour + [WEEKDAY] * settings.weekday
+        columns = {name: (name,) for name in single} | {f"{a} × {b}": (a, b) for a, b in settings.crosses}
+        self._columns: dict[str, tuple[str, ...]] = {**columns, **{name: (name,) for name in many}}
+        self._widths = dict.fromkeys(many, 1)
+        self._counts = {n: WordCount(settings.min_count, settings.buckets, limit) for n in self._columns}
+
+    def add(self, log: AuctionLog) -> None:
+        """Count the words of more rows."""
+        for name, columns in self._columns.items():
+            words = read_words(log, columns)
+            if name in self._widths:
+                split = split_words(words, self._settings.separator, self._settings.most)
+                self._widths[name] = max(self._widths[name], int(split.turn.max(initial=0)) + 1)
+                words = split.values
+            self._counts[name].add(words)
+
+    def encoder(self, scales: dict[str, Scale]) -> FieldEncoder:
+        """Return the encoder of what was counted."""
+        separator = self._settings.separator
+        known = {
+            name: Field(columns, self._counts[name].ids(), self._widths.get(name, 0), separator)
+            for name, columns in self._columns.items()
+        }
+        return FieldEncoder(known, scales)
+
+    def _check(self, log: AuctionLog, many: tuple[str, ...]) -> None:
+        single = set(log.categorical) - set(many) | set(DERIVED)
+        crossed = [name for pair in self._settings.crosses for name in pair]
+        wrong = {"multi": [name for name in self._settings.multi if name not in log.categorical]}
+        wrong["crosses"] = sorted({name for name in crossed if name not in single})
+        for setting, names in wrong.items():
+            if names:
+                raise InputError(
+                    f"{log.source}: the setting {setting} of fields names {', '.join(names)}, which is no categorical "
+                    f"column{' of one value per cell' * (setting == 'crosses')} of this log; it has: "
+                    f"{', '.join(log.categorical) or 'none'}. Map the column, or change the setting"
+                )
 
 
 @dataclass(frozen=True)
 class FieldEncoder:
-    """The vocabulary of every categorical field and the scale of every numeric column.
+    """What every categorical field knows and the scale of every numeric column.
 
-    Within a field, id 0 stands for what is unseen or rarer than min_count. Fields are laid one after the
-    other in one id space, so one embedding table of `size` rows serves all.
+    Within a field, id 0 stands for what is unseen or rarer than min_count (of a hashed field, for what is missing).
+    Fields are laid one after the other in one id space, those of many values last, so one embedding table of `size`
+    rows serves all.
     """
 
-    vocabularies: dict[str, tuple[str, ...]]
-    scales: dict[str, Scale]
+    vocabularies: dict[str, Field]
+    scales: dict[str, Scale] = field(default_factory=dict)
 
     @classmethod
-    def fit(cls, log: AuctionLog, settings: FieldSettings | None = None) -> Self:
-        """Learn from training rows only; ids seen fewer than min_count times share id 0 with the unseen."""
-        settings = settings or FieldSettings()
-        names = (*log.categorical, HOUR) if settings.hour else log.categorical
-        vocabularies = {}
-        for name in names:
-            counts = _column(log, name).value_counts()
-            vocabularies[name] = tuple(sorted(counts.index[counts >= settings.min_count]))
-        return cls(vocabularies, {name: Scale.fit(log.frame[name].to_numpy()) for name in log.numeric})
+    def fit(cls, log: AuctionLog, settings: FieldSettings | None = None) -> FieldEncoder:
+        """Learn from training rows only. Raises InputError where the settings name columns that the log lacks."""
+        count = FieldCount(log, settings or FieldSettings())
+        count.add(log)
+        return count.encoder({name: Scale.fit(log.frame[name].to_numpy()) for name in log.numeric})
 
     @cached_property
     def offsets(self) -> IntArray:
-        """(F,) first id of every field, which is also its id for the unseen."""
-        sizes = [len(words) + 1 for words in self.vocabularies.values()]
-        return np.cumsum([0, *sizes])[:-1].astype(np.int64)
+        """(F,) first id of every field of one value, which is also its id for the unseen."""
+        return self._starts[: self.fields]
 
     @property
     def size(self) -> int:
         """Return the number of ids of all fields together."""
-        return sum(len(words) + 1 for words in self.vocabularies.values())
+        return sum(known.ids.size for known in self.vocabularies.values())
 
     @property
     def fields(self) -> int:
-        """Return F, the number of categorical fields."""
-        return len(self.vocabularies)
+        """Return F, the number of categorical fields of one value."""
+        return len(self.vocabularies) - len(self.bags)
 
     @property
     def bags(self) -> tuple[int, ...]:
         """Return the widths of the fields with many values."""
-        return ()
+        return tuple(known.width for known in self.vocabularies.values() if known.width)
 
     @property
     def numbers(self) -> int:
         """Return D, the number of numeric inputs: two for every numeric column."""
         return 2 * len(self.scales)
 
+    @property
+    def collisions(self) -> dict[str, float]:
+        """Return the expected share of training's distinct words that share a bucket, for every hashed field."""
+        known = {name: known.ids for name, known in self.vocabularies.items()}
+        return {name: ids.collisions for name, ids in known.items() if isinstance(ids, Hashed)}
+
     def transform(self, log: AuctionLog) -> Fields:
         """Encode every row. Raises InputError when the log lacks a column the encoder was fitted on."""
         self._check(log)
-        n = len(log)
-        ids = np.empty((n, self.fields), dtype=np.int32)
-        for column, (name, index) in enumerate(self._indexes.items()):
-            ids[:, column] = index.get_indexer(pd.Index(_column(log, name))) + 1 + self.offsets[column]
-        numbers = np.zeros((n, self.numbers), dtype=np.float32)
-        for column, (name, scale) in enumerate(self.scales.items()):
-            values = log.frame[name].to_numpy()
-            numbers[:, 2 * column] = scale.transform(values)
-            numbers[:, 2 * column + 1] = np.isnan(values)
-        return Fields(ids, np.zeros((n, 0), dtype=np.int32), numbers)
+        ids = np.empty((len(log), self.fields), dtype=np.int32)
+        bags = np.empty((len(log), sum(self.bags)), dtype=np.int32)
+        single = iter(ids.T)
+        many = iter(np.split(bags, np.cumsum(self.bags)[:-1], axis=1) if self.bags else ())
+        for known, start in zip(self.vocabularies.values(), self._starts.tolist(), strict=True):
+            next(many if known.width else single)[...] = known.encode(read_words(log, known.columns), start)
+        return Fields(ids, bags, self._numbers(log))
 
     def to_json(self) -> dict[str, Any]:
         """Return the encoder as plain JSON values."""
-        words = {name: list(words) for name, words in self.vocabularies.items()}
+        words = {name: known.to_json() for name, known in self.vocabularies.items()}
         return {"vocabularies": words, "scales": {name: asdict(scale) for name, scale in self.scales.items()}}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
         """Rebuild what to_json returned."""
-        words = {name: tuple(words) for name, words in data["vocabularies"].items()}
-        return cls(words, {name: Scale(**scale) for name, scale in data["scales"].items()})
+        known = {name: Field.from_json(name, words) for name, words in data["vocabularies"].items()}
+        return cls(known, {name: Scale(**scale) for name, scale in data["scales"].items()})
 
     @cached_property
-    def _indexes(self) -> dict[str, pd.Index]:
-        return {name: pd.Index(words, dtype="str") for name, words in self.vocabularies.items()}
+    def _starts(self) -> IntArray:
+        return np.cumsum([0, *(known.ids.size for known in self.vocabularies.values())])[:-1].astype(np.int64)
+
+    def _numbers(self, log: AuctionLog) -> npt.NDArray[np.float32]:
+        numbers = np.zeros((len(log), self.numbers), dtype=np.float32)
+        for column, (name, scale) in enumerate(self.scales.items()):
+            values: FloatArray = log.frame[name].to_numpy()
+            numbers[:, 2 * column] = scale.transform(values)
+            numbers[:, 2 * column + 1] = np.isnan(values)
+        return numbers
 
     def _check(self, log: AuctionLog) -> None:
-        missing = [name for name in self.vocabularies if name != HOUR and name not in log.categorical]
+        read = dict.fromkeys(name for known in self.vocabularies.values() for name in known.columns)
+        missing = [name for name in read if name not in DERIVED and name not in log.categorical]
         missing += [name for name in self.scales if name not in log.numeric]
         if missing:
             had = ", ".join((*log.categorical, *log.numeric)) or "none"
@@ -173,9 +274,3 @@ class FieldEncoder:
                 f"{log.source}: the model was fitted on the feature column{'s' * (len(missing) > 1)} "
                 f"{', '.join(missing)}, which this log lacks; its features: {had}. Map these columns, or fit again"
             )
-
-
-def _column(log: AuctionLog, name: str) -> pd.Series[str]:
-    """Return a categorical field as text; a missing value is the word ''."""
-    values = pd.Series(log.hour).astype(str) if name == HOUR else log.frame[name]
-    return values.fillna("").astype("str")

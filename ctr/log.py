@@ -58,6 +58,7 @@ class AuctionLog:
     recorded: names of the LOG_SCHEMA columns that the source really had.
     currency: name of the currency unit, for tables and figures.
     source: where it came from, for messages.
+    multi: names of the categorical columns whose cells hold several values, separated by commas.
 
     Raises InputError when a column is missing or of the wrong dtype, or when time is missing or runs backwards.
     """
@@ -68,6 +69,7 @@ class AuctionLog:
     recorded: frozenset[str] = frozenset()
     currency: str = "currency"
     source: str = field(default="log", compare=False)
+    multi: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the columns, their dtypes and the order of time."""
@@ -78,6 +80,11 @@ class AuctionLog:
                 raise InputError(f"{self.source}: column {name!r} is missing; the log has {list(self.frame.columns)}")
             if str(self.frame[name].dtype) != dtype:
                 raise InputError(f"{self.source}: column {name!r} must be {dtype}, it is {self.frame[name].dtype}")
+        for name in self.multi:
+            if name not in self.categorical:
+                raise InputError(
+                    f"{self.source}: {name!r} is to hold several values; name it among the categorical too"
+                )
         time = self.frame["time"].to_numpy()
         if not np.isfinite(time).all():
             raise InputError(f"{self.source}: row {int(np.argmin(np.isfinite(time)))} has no time")
@@ -116,6 +123,7 @@ class AuctionLog:
         numeric: tuple[str, ...] = (),
         currency: str = "currency",
         source: str = "log",
+        multi: tuple[str, ...] = (),
     ) -> AuctionLog:
         """Build a log from the columns at hand: absent ones get their default, rows are sorted by time (stable).
 
@@ -130,7 +138,7 @@ class AuctionLog:
         data |= {name: _series(columns[name], "float64") for name in numeric}
         frame = pd.DataFrame(data).sort_values("time", kind="stable", ignore_index=True)
         recorded = frozenset(set(columns) & set(SCHEMA_NAMES))
-        return cls(frame, categorical, numeric, recorded, currency, source)
+        return cls(frame, categorical, numeric, recorded, currency, source, multi)
 
 
 def _series(values: Any, dtype: str) -> pd.Series[Any]:  # noqa: ANN401 - whatever pandas reads as a column

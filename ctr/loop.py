@@ -37,7 +37,7 @@ LONG = 200
 """Steps from which on an epoch has a progress bar of its own."""
 
 GLANCE = 100_000
-"""Rows on which the untrained network's training loss is measured."""
+"""Rows whose loss is measured at once; the untrained network's training loss is that of the first ones."""
 
 BLOCK, WINDOW = 4_096, 256
 """Rows that stay together when more are shuffled than fit in memory, and how many such blocks are mixed at once."""
@@ -50,9 +50,8 @@ class Rows(NamedTuple):
     label: npt.NDArray[np.float32]
     weight: npt.NDArray[np.float32] | None = None
 
-    def first(self, count: int) -> Rows:
-        """Return the first rows."""
-        part = slice(0, count)
+    def part(self, part: slice) -> Rows:
+        """Return some rows."""
         return Rows(self.fields.rows(part), self.label[part], None if self.weight is None else self.weight[part])
 
 
@@ -140,7 +139,7 @@ def fit_network(
     journal: where checkpoints go; a fit that finds one goes on from it.
     """
     training = Training(network, train, config, rng)
-    losses, best = [(mean_loss(network, train.first(GLANCE)), mean_loss(network, valid))], _weights(network)
+    losses, best = [(mean_loss(network, train.part(slice(0, GLANCE))), mean_loss(network, valid))], _weights(network)
     if journal is not None and (saved := journal.load()) is not None:
         losses, best = [tuple(pair) for pair in saved[0]["losses"]], below(saved[1], "best.")
         training.go_on(*saved)
@@ -227,10 +226,13 @@ def scores(network: Network, fields: Fields) -> Tensor:
 
 def mean_loss(network: Network, rows: Rows) -> float:
     """Return the mean loss of a network on rows."""
-    losses = network.loss(scores(network, rows.fields).double(), torch.from_numpy(rows.label).double())
-    if rows.weight is not None:
-        losses = losses * torch.from_numpy(rows.weight)
-    return float(losses.mean())
+    total = weights = 0.0
+    for start in range(0, len(rows.label), GLANCE):
+        part = rows.part(slice(start, start + GLANCE))
+        losses = network.loss(scores(network, part.fields).double(), torch.from_numpy(part.label).double())
+        weight = torch.ones(len(losses)) if part.weight is None else torch.from_numpy(part.weight)
+        total, weights = total + float(losses @ weight.double()), weights + float(weight.sum())
+    return total / weights
 
 
 def torch_generator(rng: np.random.Generator) -> torch.Generator:

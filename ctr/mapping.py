@@ -91,6 +91,7 @@ class Mapping(Spec):
     id where one is mapped, else row where stamps are exact (a table by the hour has equal rows of different people).
     layouts: the column lists of a known format, each separated by blanks; a file is recognised by them in any order
     and case, and columns that its own layout lacks are not asked for. headerless: such files may come without header.
+    multi: those of the categorical whose cells hold several values, separated by commas.
     delimiter: of a text file; by default the first of tab, comma, semicolon and bar that its first line has.
     """
 
@@ -108,6 +109,7 @@ class Mapping(Spec):
     id: Name | None = None
     categorical: tuple[Name, ...] = ()
     numeric: tuple[Name, ...] = ()
+    multi: tuple[Name, ...] = ()
     currency: Name = "currency"
     counts: bool = False
     duplicates: Literal["id", "row", "keep"] | None = None
@@ -144,9 +146,8 @@ class Mapping(Spec):
     def within(self, columns: tuple[str, ...]) -> Mapping:
         """Return the mapping without the fields and features that these columns lack."""
         absent = {field: None for field, column in self.columns.items() if column not in columns}
-        features = {
-            kind: tuple(name for name in getattr(self, kind) if name in columns) for kind in ("categorical", "numeric")
-        }
+        kinds = ("categorical", "numeric", "multi")
+        features = {kind: tuple(name for name in getattr(self, kind) if name in columns) for kind in kinds}
         return self.model_copy(update=absent | features)
 
     @model_validator(mode="after")
@@ -174,6 +175,9 @@ class Mapping(Spec):
                 raise ValueError(f"feature {name!r} has the name of a column of the log; rename it in the file")
             if self.features.count(name) > 1:
                 raise ValueError(f"feature {name!r} is given twice")
+        for name in self.multi:
+            if name not in self.categorical:
+                raise ValueError(f"multi: {name!r} is not among the categorical features; name it there too")
         return self
 
 

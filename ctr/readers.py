@@ -18,6 +18,8 @@ from bidpilot.ctr.tables import open_table
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bidpilot.ctr.cleaning import Cleaned
+
 LIKELY_MISTAKE = 0.5
 """Share of columns up to which a file that differs from a known format is taken for that format with a mistake."""
 
@@ -64,26 +66,31 @@ def read_log(
     """
     if not 0 <= max_bad <= 1:
         raise InputError(f"--max-bad must be a share from 0 to 1, it is {max_bad}")
-    chosen = _choose(format_name, mapping)
+    chosen = candidates(format_name, mapping)
     table = open_table(path, chosen[0].delimiter if len(chosen) == 1 else None)
-    layout = _fit(path, table.header, chosen)
+    layout = find_layout(path, table.header, chosen)
     cells = table.cells(layout.columns, headerless=layout.headerless)
     cleaned = clean(cells, layout.mapping)
     check_share(str(path), cleaned.quarantine, len(cells), max_bad, strict=strict)
-    used = layout.mapping
-    log = AuctionLog.from_columns(
-        cleaned.columns,
-        categorical=used.categorical,
-        numeric=used.numeric,
-        currency=used.currency,
-        source=str(path),
-    )
+    log = as_log(cleaned, layout.mapping, str(path))
     notes = cleaned.notes + _ignored(layout)
-    return LogRead(log, cleaned.quarantine, rule_counts(cleaned.quarantine), len(cells), used, notes)
+    return LogRead(log, cleaned.quarantine, rule_counts(cleaned.quarantine), len(cells), layout.mapping, notes)
 
 
-def _choose(format_name: str | None, mapping: Path | None) -> tuple[Mapping, ...]:
-    """Return the mappings that come into question."""
+def as_log(cleaned: Cleaned, mapping: Mapping, source: str) -> AuctionLog:
+    """Return the log of cleaned columns."""
+    return AuctionLog.from_columns(
+        cleaned.columns,
+        categorical=mapping.categorical,
+        numeric=mapping.numeric,
+        currency=mapping.currency,
+        source=source,
+        multi=mapping.multi,
+    )
+
+
+def candidates(format_name: str | None, mapping: Path | None) -> tuple[Mapping, ...]:
+    """Return the mappings that come into question. Raises InputError on two of them, or an unknown format."""
     known = known_mappings()
     if format_name is not None and mapping is not None:
         raise InputError("give --format or --mapping, not both")
@@ -96,8 +103,11 @@ def _choose(format_name: str | None, mapping: Path | None) -> tuple[Mapping, ...
     return (known[format_name],)
 
 
-def _fit(path: Path, header: tuple[str, ...], chosen: tuple[Mapping, ...]) -> Layout:
-    """Find the mapping and the columns that the header (or a first row without header) stands for."""
+def find_layout(path: Path, header: tuple[str, ...], chosen: tuple[Mapping, ...]) -> Layout:
+    """Find the mapping and the columns that the header (or a first row without header) stands for.
+
+    Raises InputError, naming the columns, where none fits.
+    """
     for mapping in chosen:
         if layout := _by_header(path, header, mapping) or _by_first_row(header, mapping):
             return layout

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
     from bidpilot.ctr.log import AuctionLog
+    from bidpilot.ctr.network import Network
     from bidpilot.ctr.response import EventModel
-    from bidpilot.ctr.training import TrainedNetwork
     from bidpilot.ctr.types import FloatArray
 
 NETWORK = "network.onnx"
@@ -57,9 +57,11 @@ class Scorer:
             raise InputError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
         if not isinstance(model.predictor, TrainedNetwork):
             raise InputError(f"model {model.model!r} is no single network; only those are exported to ONNX")
-        content = network_bytes(model.predictor)
+        encoder = model.predictor.encoder
+        widths = encoder.fields, sum(encoder.bags), encoder.numbers
+        content = network_bytes(model.predictor.network, widths)
         content = quantised(content) if precision == "int8" else content
-        return cls(content, model.predictor.encoder, model.calibrator, _session(content, threads))
+        return cls(content, encoder, model.calibrator, session(content, threads))
 
     def predict(self, log: AuctionLog) -> FloatArray:
         """Return the calibrated probability (n,) of every row."""
@@ -92,23 +94,25 @@ class Scorer:
         if hashlib.sha256(content).hexdigest() != settings["network_sha256"]:
             raise InputError(f"{folder / NETWORK}: its SHA-256 is not the one recorded; export the model again")
         encoder = FieldEncoder.from_json(settings["encoder"])
-        return cls(content, encoder, Calibrator.from_arrays(tensors), _session(content, threads))
+        return cls(content, encoder, Calibrator.from_arrays(tensors), session(content, threads))
 
 
-def network_bytes(model: TrainedNetwork) -> bytes:
-    """Return a network as ONNX: ids, bags, numbers -> log-odds (n,). Raises InputError for a missing package."""
+def network_bytes(network: Network, widths: tuple[int, int, int]) -> bytes:
+    """Return a network as ONNX: ids, bags and numbers of these widths -> log-odds (n,).
+
+    Raises InputError for a missing package.
+    """
     import torch
 
     dims = [{0: torch.export.Dim("rows")} for _ in INPUTS]
-    rows = model.encoder.fields, sum(model.encoder.bags), model.encoder.numbers
     kinds = torch.int32, torch.int32, torch.float32
-    example = tuple(torch.zeros(3, width, dtype=kind) for width, kind in zip(rows, kinds, strict=True))
+    example = tuple(torch.zeros(3, width, dtype=kind) for width, kind in zip(widths, kinds, strict=True))
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's own, on names of axes
         try:
             program = torch.onnx.export(
-                _served(model), example, dynamo=True, input_names=INPUTS, dynamic_shapes=dims, verbose=False
+                _served(network), example, dynamo=True, input_names=INPUTS, dynamic_shapes=dims, verbose=False
             )
         except ImportError as error:
             raise InputError(f"export needs the package {error.name!r}: pip install 'bidpilot[onnx]'") from error
@@ -136,8 +140,8 @@ def quantised(content: bytes) -> bytes:
         return target.read_bytes()
 
 
-def _session(content: bytes, threads: int) -> InferenceSession:
-    """Return a session that is gone through by so many threads."""
+def session(content: bytes, threads: int = 1) -> InferenceSession:
+    """Return a session of ONNX Runtime with so many threads. Raises InputError where it is not installed."""
     try:
         import onnxruntime
     except ImportError as error:
@@ -147,7 +151,7 @@ def _session(content: bytes, threads: int) -> InferenceSession:
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
-def _served(model: TrainedNetwork) -> Any:  # noqa: ANN401 - an nn.Module, of which this file knows nothing when loading
+def _served(network: Network) -> Any:  # noqa: ANN401 - an nn.Module, of which this file knows nothing when loading
     """Return a module from ids, bags and numbers to log-odds."""
     from torch import Tensor, nn
 
@@ -158,7 +162,7 @@ def _served(model: TrainedNetwork) -> Any:  # noqa: ANN401 - an nn.Module, of wh
 
         def __init__(self) -> None:
             super().__init__()
-            self.network = model.network
+            self.network = network
 
         def forward(self, ids: Tensor, bags: Tensor, numbers: Tensor) -> Tensor:
             """Return log-odds (n,)."""

@@ -101,7 +101,7 @@ class NetworkConfig(ABC):
         """
         fitted = self._untrained(train, event, rng)
         early, late = (None, None) if weight is None else (weight[: len(train)], weight[len(train) :])
-        seen = self._sampled(rows_of(train, fitted.encoder, event, early), fitted.network, rng)
+        seen = self.sampled(rows_of(train, fitted.encoder, event, early), fitted.network, rng)
         kept = rows_of(valid, fitted.encoder, event, late)
         return fitted, fit_network(fitted.network, seen, kept, self, rng, journal)
 
@@ -116,7 +116,7 @@ class NetworkConfig(ABC):
     ) -> TrainedNetwork:
         """Fit on all rows for so many epochs: those that an earlier fit found best."""
         fitted = self._untrained(log, event, rng)
-        rows = self._sampled(rows_of(log, fitted.encoder, event, weight), fitted.network, rng)
+        rows = self.sampled(rows_of(log, fitted.encoder, event, weight), fitted.network, rng)
         network = refit_network(fitted.network, rows, self, epochs, rng, journal)
         return TrainedNetwork(self, fitted.encoder, network)
 
@@ -132,7 +132,7 @@ class NetworkConfig(ABC):
         rate = float((log.frame[event].sum() + 0.5) / (len(log) + 1.0))
         return TrainedNetwork(self, encoder, self.build(encoder, rate, torch_generator(rng)))
 
-    def _sampled(self, rows: Rows, network: Network, rng: np.random.Generator) -> Rows:
+    def sampled(self, rows: Rows, network: Network, rng: np.random.Generator) -> Rows:
         """Drop negatives: the odds of the rest are 1 / share times too high (He et al., ADKDD 2014, section 6.3)."""
         if self.negatives == 1.0:
             return rows

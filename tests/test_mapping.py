@@ -63,6 +63,8 @@ def test_yaml_is_read_as_it_is_written(tmp_path: Path) -> None:
         (BASE + "categorical: [clk]\n", r"feature 'clk' is also click: not known when the bid is made"),
         (BASE + "numeric: [price]\n", r"feature 'price' has the name of a column of the log"),
         (BASE + "categorical: [a, a]\n", r"feature 'a' is given twice"),
+        (BASE + "multi: [tags]\n", r"multi: 'tags' is not among the categorical features"),
+        (BASE + "numeric: [tags]\nmulti: [tags]\n", r"multi: 'tags' is not among the categorical features"),
         (BASE + "categorical: country\n", r"'categorical': .*got 'country'"),
         (BASE + "click: again\n", r"key 'click' is given twice.*line 3"),
         ("time: &t {column: ts, unit: s}\nprice: *t\n", r"aliases"),
@@ -110,6 +112,7 @@ def test_shipped_mappings() -> None:
             assert mapping.layout_of(tuple(layout.upper().split())) == tuple(layout.split())
     raw = known_mappings()["ipinyou_raw"]
     assert [len(layout.split()) for layout in raw.layouts] == [24, 26, 25, 27, 29]
+    assert raw.multi == ("usertag",)
     assert not {"bidid", "ipinyouid", "url", "timestamp", "payprice", "click"} & set(raw.features)
 
 
@@ -125,6 +128,8 @@ def test_within_drops_what_a_layout_lacks() -> None:
     published = tuple(raw.layouts[0].split())
     assert raw.within(published).click is None
     assert "hour" not in raw.within(published).features
+    assert raw.within(published).multi == ("usertag",)
+    assert raw.within(published[:-1]).multi == ()
     assert raw.within(tuple(raw.layouts[-1].split())) == raw
 
 
