@@ -52,6 +52,10 @@ class Response:
     pcvr: FloatArray
     value: FloatArray
 
+    def rows(self, part: slice | IntArray) -> Response:
+        """Return some rows."""
+        return Response(self.pctr[part], self.pcvr[part], self.value[part])
+
 
 class ResponseModel(Protocol):
     """Anything that predicts clicks, conversions and value from the features of a log."""

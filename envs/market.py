@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from bidpilot.ctr.log import SECONDS_PER_DAY
-from bidpilot.ctr.types import MICROS, UNWINNABLE, FloatArray, IntArray, to_micros
+from bidpilot.ctr.types import MICROS, UNWINNABLE, FloatArray, IntArray, Response, to_micros
 from bidpilot.envs.day import Day, Hidden, Opportunities
 from bidpilot.envs.goal import Goal
 
@@ -47,6 +47,8 @@ class SimulatedMarket:
     seen: the past opportunities with what the models predict of them (tick: place in the cycle). amount: (n,)
     currency, predicted worth of a conversion. hour, group: strata of the price law per row. cycle: ticks after
     which the past repeats. offset: place in the cycle where an episode begins; None: anywhere.
+    worlds: what each member of an ensemble of models says of the past opportunities. The bidder sees their mean; what
+    happens follows one of them, drawn anew for each episode (Day.draws names it): the log does not tell which is true.
     size: median opportunities per episode. level, drift: log-sd of an episode's price level and of its random
     walk over the episode. shortfall, surge: the same of volume, which no forecast gets right.
     """
@@ -58,6 +60,7 @@ class SimulatedMarket:
     group: IntArray
     cycle: int
     offset: int | None
+    worlds: tuple[Response, ...] = ()
     size: float = 20_000.0
     level: float = 0.15
     drift: float = 0.10
@@ -79,7 +82,8 @@ class SimulatedMarket:
         seen = Opportunities(response.pctr, response.pcvr, worth, reserve, segment, tick).rows(order)
         group = beliefs.groups(worth)[order]
         hour, amount = log.hour[order], response.value[order]
-        return cls(beliefs, seen, amount, hour, group, cycle, offset, size)
+        worlds = tuple(member.predict(log).rows(order) for member in members_of(beliefs.response))
+        return cls(beliefs, seen, amount, hour, group, cycle, offset, worlds, size)
 
     @property
     def segment_count(self) -> int:
@@ -95,11 +99,17 @@ class SimulatedMarket:
         price = self.beliefs.prices.sample(self.hour[rows], self.group[rows], rng)
         price = np.where(price < UNWINNABLE, np.rint(price * scale).astype(np.int64), price)
         price = np.maximum(price, to_micros(part.reserve))
-        click = rng.random(len(rows)) < part.pctr
-        conversion = click & (rng.random(len(rows)) < part.pcvr)
-        revenue = self.beliefs.goal.realised(click, conversion, self.amount[rows])
-        hidden = Hidden(price, click, conversion, revenue, part.value)
-        return Day.build(part, hidden, ticks, self.segment_count)
+        luck = rng.random((2, len(rows)))
+        truth, expected, draws = Response(part.pctr, part.pcvr, self.amount[rows]), part.value, {}
+        if self.worlds:
+            world = int(rng.integers(len(self.worlds)))
+            truth, draws = self.worlds[world].rows(rows), {"world": float(world)}
+            expected = self.beliefs.goal.expected(truth)
+        click = luck[0] < truth.pctr
+        conversion = click & (luck[1] < truth.pcvr)
+        revenue = self.beliefs.goal.realised(click, conversion, truth.value)
+        hidden = Hidden(price, click, conversion, revenue, expected)
+        return Day.build(part, hidden, ticks, self.segment_count, draws=draws)
 
     def _visitors(self, rng: np.random.Generator) -> tuple[IntArray, IntArray]:
         """Draw which past opportunities come again (n,), and in which tick (n,), in order."""
@@ -171,6 +181,12 @@ class MiscalibratedMarket:
         if self.spread[1] == 0.0:
             return day
         return day.misjudged(factors(rng.uniform(*self.spread), day.segments, rng))
+
+
+def members_of(model: ResponseModel) -> tuple[ResponseModel, ...]:
+    """Return the members of an ensemble; of a single model, none."""
+    members: tuple[ResponseModel, ...] = getattr(model, "members", ())
+    return members if len(members) > 1 else ()
 
 
 def factors(spread: float, segments: int, rng: np.random.Generator) -> FloatArray:

@@ -16,7 +16,7 @@ from bidpilot.ctr.metrics import reliability
 from bidpilot.ctr.prices import HourlyPrices
 from bidpilot.ctr.quarantine import write_quarantine
 from bidpilot.ctr.response import FittedResponse
-from bidpilot.ctr.types import MICROS, Response
+from bidpilot.ctr.types import MICROS
 from bidpilot.envs.beliefs import Beliefs, Segments, ValueGroups
 from bidpilot.envs.goal import Goal
 from bidpilot.envs.timeline import Timeline, timeline_of
@@ -140,7 +140,7 @@ def _save_market(beliefs: Beliefs, prices: HourlyPrices, folder: Path) -> None:
 def _quality(source: Source, response: FittedResponse, rng: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Measure the models on the held-out rows that were shown: the quality table and the calibration curves."""
     held_out = source.held_out
-    truth = _tail(source.truth, len(held_out)) if source.truth else None
+    truth = source.truth.rows(slice(-len(held_out), None)) if source.truth else None
     quality = evaluate_response(response, held_out, rng, truth)
     predicted = response.predict(held_out)
     frame, curves = held_out.frame, []
@@ -151,10 +151,6 @@ def _quality(source: Source, response: FittedResponse, rng: np.random.Generator)
             curve = reliability(frame[event].to_numpy()[rows] == 1, rate[rows])
             curves.append(curve.assign(event=event))
     return quality, pd.concat(curves, ignore_index=True) if curves else pd.DataFrame()
-
-
-def _tail(truth: Response, rows: int) -> Response:
-    return Response(truth.pctr[-rows:], truth.pcvr[-rows:], truth.value[-rows:])
 
 
 if __name__ == "__main__":

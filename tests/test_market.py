@@ -237,3 +237,27 @@ def test_a_range_of_spreads_is_drawn_anew_for_every_day(market: Market) -> None:
         return float(np.std([np.std(np.log(np.asarray(day.belief))) for day in days]))
 
     assert spread((0.0, 1.0)) > 2 * spread((0.5, 0.5)) > 0
+
+
+def test_each_episode_follows_one_member_of_an_ensemble(log: AuctionLog, believe: Callable[..., Beliefs]) -> None:
+    """The bidder sees the mean, clicks follow the member that was drawn, and each is drawn."""
+    beliefs = believe(log, DAILY)
+    base = beliefs.response.predict(log)
+
+    class Member:
+        def __init__(self, factor: float) -> None:
+            self.factor = factor
+
+        def predict(self, of: AuctionLog) -> Response:
+            return Response(beliefs.response.predict(of).pctr * self.factor, base.pcvr, base.value)
+
+    class Both(Member):
+        members = (Member(0.5), Member(1.5))
+
+    market = SimulatedMarket.of(log, replace(beliefs, response=Both(1.0)), size=40_000)
+    found = {}
+    for seed in range(8):
+        day = market.day(np.random.default_rng(seed))
+        found[day.draws["world"]] = day.hidden.click.mean() / day.seen.pctr.mean()
+    assert found == {0.0: pytest.approx(0.5, rel=0.15), 1.0: pytest.approx(1.5, rel=0.15)}
+    assert SimulatedMarket.of(log, beliefs).worlds == ()
