@@ -274,3 +274,9 @@ class FieldEncoder:
                 f"{log.source}: the model was fitted on the feature column{'s' * (len(missing) > 1)} "
                 f"{', '.join(missing)}, which this log lacks; its features: {had}. Map these columns, or fit again"
             )
+
+
+def from_json(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return a Config's settings with what JSON lost: tuples became lists, FieldSettings a dictionary."""
+    flat: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in settings.items()}
+    return flat | {"fields": FieldSettings(**flat["fields"])} if "fields" in flat else flat

@@ -12,7 +12,7 @@ import numpy as np
 from bidpilot.ctr import models
 from bidpilot.ctr.calibration import IDENTITY, Calibrator
 from bidpilot.ctr.errors import unknown
-from bidpilot.ctr.fields import FieldSettings
+from bidpilot.ctr.fields import from_json
 from bidpilot.ctr.storage import load_model, save_model
 from bidpilot.ctr.types import FloatArray, Response
 
@@ -146,7 +146,7 @@ def _restore(settings: dict[str, Any], tensors: dict[str, npt.NDArray[Any]], eve
 
 def _predictor(name: str, settings: dict[str, Any], tensors: dict[str, npt.NDArray[Any]]) -> Predictor:
     """Rebuild one predictor."""
-    config = import_module(f"{models.__name__}.{name}").Config(**_tuples(settings["config"]))
+    config = import_module(f"{models.__name__}.{name}").Config(**from_json(settings["config"]))
     predictor: Predictor = config.restore(settings, tensors)
     return predictor
 
@@ -154,9 +154,3 @@ def _predictor(name: str, settings: dict[str, Any], tensors: dict[str, npt.NDArr
 def _below(tensors: dict[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.NDArray[Any]]:
     """Return the arrays whose names begin so, by the rest of their names."""
     return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
-
-
-def _tuples(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return settings with the tuples that JSON made lists, and the settings of fields that it made a dictionary."""
-    flat: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in settings.items()}
-    return flat | {"fields": FieldSettings(**_tuples(flat["fields"]))} if "fields" in flat else flat

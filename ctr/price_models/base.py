@@ -1,0 +1,167 @@
+"""What a log tells of the price to beat, and the laws that models make of it.
+
+At second price a win shows the price and a loss only that it was above the bid (right-censored); at first price a win
+shows only that it was not above the bid (left-censored). Ties win: a bid at the price beats it.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+
+import numpy as np
+
+from bidpilot.ctr.errors import InputError, unknown
+from bidpilot.ctr.fields import from_json
+from bidpilot.ctr.storage import load_model, save_model
+from bidpilot.ctr.types import UNWINNABLE, BoolArray, FloatArray, IntArray
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from bidpilot.ctr.log import AuctionLog
+
+Censoring = Literal["right", "left"]
+EXACT, ABOVE, AT_MOST = 0, 1, 2
+"""What is known of a row's price: itself, that it is above the bid, or that it is not."""
+
+HALVINGS = 60
+"""Steps of bisection: more than float64 has bits for."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What is known of the prices of n opportunities.
+
+    amount: (n,) micro-currency, the price where it is known, else the bid. kind: (n,) EXACT, ABOVE or AT_MOST.
+    bid: (n,) micro-currency; 0 where not recorded. identified: micro-currency, the highest amount that says anything.
+    """
+
+    amount: IntArray
+    kind: npt.NDArray[np.int8]
+    bid: IntArray
+
+    @classmethod
+    def of(cls, log: AuctionLog, censoring: Censoring = "right") -> Self:
+        """Read a log; rows that say nothing (neither price nor bid) are not allowed.
+
+        Raises InputError where a row says nothing, no price is limited from above, or an amount is below 0.
+        """
+        price, known, bid, won = (log.frame[name].to_numpy() for name in ("price", "price_known", "bid", "won"))
+        kind = np.where(won, EXACT if censoring == "right" else AT_MOST, ABOVE).astype(np.int8)
+        kind = np.where(known & (censoring == "right"), EXACT, kind).astype(np.int8)
+        amount = np.where(kind == EXACT, price, bid)
+        silent = np.flatnonzero((amount <= 0) & (kind != EXACT) | (amount < 0))
+        if len(silent):
+            raise InputError(
+                f"{log.source}: row {silent[0]} has neither a known price nor a bid ({len(silent)} such rows); "
+                "map the bid, or leave these rows out"
+            )
+        if not len(log) or (kind == ABOVE).all():
+            raise InputError(f"{log.source}: no price is known in {len(log)} rows; a price law needs some wins")
+        return cls(amount, kind, bid)
+
+    @property
+    def identified(self) -> int:
+        """Return the highest amount that says anything about the law, micro-currency."""
+        return int(self.amount.max())
+
+    def rows(self, part: BoolArray | IntArray | slice) -> Observed:
+        """Return some rows."""
+        return Observed(self.amount[part], self.kind[part], self.bid[part])
+
+
+class PriceLaws(ABC):
+    """The laws of the prices of n opportunities. identified: micro-currency; beyond it the mass is UNWINNABLE."""
+
+    identified: int
+
+    @abstractmethod
+    def terms(self, amount: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return log P(price <= amount), log P(price > amount) and the log density in log price, each (n,)."""
+
+    def cdf(self, bid: npt.ArrayLike) -> FloatArray:
+        """Return P(price <= bid), (n,), for bids (n,) in micro-currency."""
+        amount = np.minimum(np.asarray(bid, dtype=np.float64), float(self.identified))
+        return np.where(amount > 0, np.exp(self.terms(np.maximum(amount, 1.0))[0]), 0.0)
+
+    def log_likelihood(self, seen: Observed) -> FloatArray:
+        """Return the log likelihood (n,) of what is known: density in log price, or probability of the censoring."""
+        below, above, density = self.terms(np.maximum(seen.amount.astype(np.float64), 1.0))
+        return np.select([seen.kind == EXACT, seen.kind == ABOVE], [density, above], below)
+
+    def quantile(self, q: FloatArray) -> IntArray:
+        """Return the lowest price (n,) whose probability to win is at least q (n,); UNWINNABLE where none's is."""
+        low, high = np.zeros(len(q)), np.full(len(q), np.log(float(self.identified)))
+        for _ in range(HALVINGS):
+            middle = 0.5 * (low + high)
+            enough = self.cdf(np.exp(middle)) >= q
+            low, high = np.where(enough, low, middle), np.where(enough, middle, high)
+        beyond = self.cdf(np.full(len(q), float(self.identified))) < q
+        return np.where(beyond, UNWINNABLE, np.ceil(np.exp(high)).astype(np.int64))
+
+    def sample(self, rng: np.random.Generator, above: IntArray | None = None) -> IntArray:
+        """Draw prices (n,) in micro-currency; with above, from the law conditional on price > above."""
+        base = self.cdf(np.full(len(self), 0.0)) if above is None else self.cdf(above)
+        u = rng.random(len(base))
+        drawn = self.quantile(base + u * (1.0 - base))
+        return drawn if above is None else np.where((drawn > above) & (base < 1.0), drawn, UNWINNABLE)
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of opportunities."""
+
+
+class FittedPrices(Protocol):
+    """A price model fitted to a log."""
+
+    def laws(self, log: AuctionLog) -> PriceLaws:
+        """Return the laws of the rows of a log."""
+
+    def settings(self) -> dict[str, Any]:
+        """Return the JSON part of what is saved."""
+
+    def tensors(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the arrays of what is saved."""
+
+
+class PriceConfig(Protocol):
+    """What every module of bidpilot.ctr.price_models offers as its frozen Config."""
+
+    def fit(
+        self, train: AuctionLog, valid: AuctionLog, rng: np.random.Generator, censoring: Censoring = "right"
+    ) -> FittedPrices:
+        """Fit the law; valid must be later in time than train."""
+
+    def restore(self, settings: dict[str, Any], tensors: dict[str, npt.NDArray[Any]]) -> FittedPrices:
+        """Rebuild a saved model."""
+
+
+def save_prices(folder: Path, name: str, model: FittedPrices) -> None:
+    """Write a fitted price model into a folder; name: of its module."""
+    save_model(folder, "price_model", {"model": name, **model.settings()}, model.tensors())
+
+
+def load_prices(folder: Path) -> FittedPrices:
+    """Read what save_prices wrote. Raises InputError where a file is missing or was altered."""
+    settings, tensors = load_model(folder, "price_model")
+    return price_config(settings["model"], settings["config"]).restore(settings, tensors)
+
+
+def price_config(name: str, settings: dict[str, Any] | None = None) -> PriceConfig:
+    """Return the Config of a price model by name, from saved settings. Raises InputError for an unknown name."""
+    if name not in PRICE_MODELS:
+        raise unknown("price model", name, PRICE_MODELS)
+    made: PriceConfig = import_module(f"{__package__}.{name}").Config(**from_json(settings or {}))
+    return made
+
+
+SHARED = ("base", "network")
+PRICE_MODELS = tuple(
+    sorted(each.name for each in pkgutil.iter_modules([str(Path(__file__).parent)]) if each.name not in SHARED)
+)
+"""Names of the price models: the modules of bidpilot.ctr.price_models."""

@@ -1,0 +1,106 @@
+"""One law for all opportunities, without a form: the product-limit estimator, or isotonic regression at first price.
+
+Right-censored prices: Kaplan & Meier 1958. Left-censored ones (a win says only that the price was not above the bid):
+the likelihood's maximum is the isotonic regression of wins on bids (Groeneboom & Wellner 1992, current status data).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bidpilot.ctr.calibration import pava
+from bidpilot.ctr.price_models.base import ABOVE, EXACT, Censoring, Observed, PriceLaws
+from bidpilot.ctr.prices import kaplan_meier
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from bidpilot.ctr.log import AuctionLog
+    from bidpilot.ctr.types import FloatArray, IntArray
+
+SMALL = 1e-12
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings. knots: points of the law between which log price is uniform; more only follow the noise."""
+
+    knots: int = 200
+
+    def fit(
+        self,
+        train: AuctionLog,
+        valid: AuctionLog,
+        rng: np.random.Generator,  # noqa: ARG002
+        censoring: Censoring = "right",
+    ) -> OneLaw:
+        """Fit the law to all rows: nothing needs validation. Raises InputError as Observed.of does."""
+        early, late = Observed.of(train, censoring), Observed.of(valid, censoring)
+        amount = np.concatenate([early.amount, late.amount])
+        kind = np.concatenate([early.kind, late.kind])
+        grid, cdf = kaplan_meier(amount, kind == EXACT) if (kind == EXACT).any() else _isotonic(amount, kind)
+        keep = np.unique(np.linspace(0, len(grid) - 1, self.knots).round().astype(np.int64))
+        return OneLaw(np.maximum(grid[keep], 1), cdf[keep], int(amount.max()))
+
+    def restore(self, settings: dict[str, Any], tensors: dict[str, npt.NDArray[Any]]) -> OneLaw:
+        """Rebuild what OneLaw.settings and .tensors returned."""
+        return OneLaw(tensors["grid"], tensors["cdf"], settings["identified"])
+
+
+@dataclass(frozen=True)
+class OneLaw:
+    """A fitted price model that knows no features. grid: (K,) micro-currency, rising. cdf: (K,)."""
+
+    grid: IntArray
+    cdf: FloatArray
+    identified: int
+
+    def laws(self, log: AuctionLog) -> PriceLaws:
+        """Return the law, once for every row."""
+        return Same(self.grid, self.cdf, self.identified, len(log))
+
+    def settings(self) -> dict[str, Any]:
+        """Return the identified range."""
+        return {"config": {}, "identified": self.identified}
+
+    def tensors(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the law."""
+        return {"grid": self.grid, "cdf": self.cdf}
+
+
+class Same(PriceLaws):
+    """The same law for n rows: piecewise uniform in log price."""
+
+    def __init__(self, grid: IntArray, cdf: FloatArray, identified: int, count: int) -> None:
+        """Begin a knot below the lowest price, where the law is 0."""
+        start = np.log(float(grid[0])) - 0.1
+        self._x = np.unique(np.concatenate([[start], np.log(grid.astype(np.float64))]))
+        self._y = np.concatenate([[0.0], np.maximum.accumulate(cdf)])[: len(self._x)]
+        self.identified, self._count = identified, count
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return self._count
+
+    def terms(self, amount: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """See PriceLaws."""
+        z = np.log(amount)
+        f = np.interp(z, self._x, self._y)
+        place = np.clip(np.searchsorted(self._x, z) - 1, 0, len(self._x) - 2)
+        slope = np.diff(self._y)[place] / np.diff(self._x)[place]
+        inside = (z > self._x[0]) & (z <= self._x[-1])
+        density = np.where(inside, slope, 0.0)
+        below, above, dense = (np.log(np.maximum(part, SMALL)) for part in (f, 1.0 - f, density))
+        return below, above, dense
+
+
+def _isotonic(bid: IntArray, kind: npt.NDArray[np.int8]) -> tuple[IntArray, FloatArray]:
+    """Return bids (k,), rising, and P(price <= bid), (k,), from wins and losses at bids (n,)."""
+    grid, place, count = np.unique(bid, return_inverse=True, return_counts=True)
+    share = np.bincount(place, kind != ABOVE) / count
+    means, weights = pava(share, count.astype(np.float64))
+    ends = np.searchsorted(np.cumsum(count), np.cumsum(weights) - 0.5) + 1
+    return grid, np.repeat(means, np.diff(ends, prepend=0))

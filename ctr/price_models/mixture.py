@@ -1,0 +1,57 @@
+"""A mixture of log-normal laws whose weights, means and deviations follow the features.
+
+Bishop 1994 (mixture density networks), with the censored rows' probabilities in the likelihood.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from bidpilot.ctr.price_models.network import PriceNetwork, PriceNetworkConfig
+
+if TYPE_CHECKING:
+    from bidpilot.ctr.fields import FieldEncoder
+
+
+@dataclass(frozen=True)
+class Config(PriceNetworkConfig):
+    """Settings: those of all price networks. components: of the mixture."""
+
+    components: int = 4
+
+    def build(self, encoder: FieldEncoder, rate: float, generator: torch.Generator) -> Mixture:  # noqa: ARG002
+        """Return the untrained network."""
+        return Mixture(self, encoder, generator)
+
+
+class Mixture(PriceNetwork):
+    """Sum over k of softmax(a)_k N(z; b_k + first order + m_k, exp(s_k)), with a, m, s from the deep part."""
+
+    def __init__(self, config: Config, encoder: FieldEncoder, generator: torch.Generator) -> None:
+        """Spread the components' means over the middle of the law."""
+        super().__init__(config, encoder, 3 * config.components, generator)
+        self.start = nn.Parameter(torch.linspace(-1.0, 1.0, config.components))
+
+    def forward(self, e: Tensor, first: Tensor, noise: torch.Generator | None = None) -> Tensor:
+        """Return log weights, means and log deviations (n, 3 K)."""
+        weight, mean, deviation = self.deep(e.flatten(1), noise).chunk(3, dim=1)
+        mean = mean + self.start + (self.bias + first)[:, None]
+        return torch.cat([weight.log_softmax(1), mean, deviation.clamp(-5.0, 3.0)], dim=1)
+
+    def terms(self, output: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """See PriceNetwork."""
+        weight, mean, log_deviation = output.chunk(3, dim=1)
+        u = (z[:, None] - mean) * torch.exp(-log_deviation)
+        parts = torch.special.log_ndtr(u), torch.special.log_ndtr(-u), log_normal_density(u, log_deviation)
+        below, above, density = ((weight + part).logsumexp(1) for part in parts)
+        return below, above, density
+
+
+def log_normal_density(u: Tensor, log_deviation: Tensor) -> Tensor:
+    """Return the log density of a normal law at u deviations from its mean."""
+    return -0.5 * u.square() - log_deviation - 0.5 * math.log(2.0 * math.pi)
