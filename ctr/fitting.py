@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from bidpilot.ctr import models
 from bidpilot.ctr.calibration import IDENTITY, fit_calibrator
 from bidpilot.ctr.errors import InputError, unknown
@@ -14,7 +16,6 @@ from bidpilot.ctr.loop import Curve
 from bidpilot.ctr.response import CONSTANT, MODELS, Constant, Ensemble, EventModel, FittedResponse
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
     from bidpilot.ctr.journal import Journal
@@ -204,7 +205,9 @@ def _fitted(
     cut = min(max(round(count * (1.0 - config.validation_share)), 1), count - 1)
     train, valid = log.rows(slice(0, cut)), log.rows(slice(cut, count))
     predictor, curve = settings.fit(train, valid, event, rng, weight, rows.part("fit"))
-    fresh = valid if settings.trains else log
+    fresh, late = (valid, slice(cut, None)) if settings.trains else (log, slice(None))
+    if weight is not None:  # as many rows, each as often as it weighs
+        fresh = fresh.rows(np.sort(rng.choice(len(fresh), len(fresh), p=weight[late] / weight[late].sum())))
     calibrator = fit_calibrator(predictor.predict(fresh), fresh.frame[event].to_numpy())
     streams = [rng, *rng.spawn(config.members - 1)] if settings.trains else [rng]
     members = tuple(

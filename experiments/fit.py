@@ -16,6 +16,7 @@ from bidpilot.ctr.metrics import reliability
 from bidpilot.ctr.prices import HourlyPrices
 from bidpilot.ctr.quarantine import write_quarantine
 from bidpilot.ctr.response import FittedResponse
+from bidpilot.ctr.selection import selection_weights
 from bidpilot.ctr.types import MICROS
 from bidpilot.envs.beliefs import Beliefs, Segments, ValueGroups
 from bidpilot.envs.goal import Goal
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bidpilot.ctr.log import AuctionLog
+    from bidpilot.ctr.types import FloatArray
     from bidpilot.experiments.config import Settings
     from bidpilot.experiments.run import Run
 
@@ -40,9 +42,9 @@ def fit(run: Run, source: Source | None = None, *, resume: bool = False) -> pd.D
     """
     settings = run.settings
     source = source or load_source(settings)
-    candidates = fit_candidates(
-        settings, source.train, stream(settings.seed, "fit"), journal=run.journal(resume=resume)
-    )
+    weight, weighed = won_weights(settings, source.train)
+    journal = run.journal(resume=resume)
+    candidates = fit_candidates(settings, source.train, stream(settings.seed, "fit"), weight, journal)
     response, report = candidates[0].response, candidates[0].report
     goal, note = goal_of(settings, source.train)
     market = fit_market(settings, source, response, goal) if source.train.frame["price_known"].any() else None
@@ -58,11 +60,35 @@ def fit(run: Run, source: Source | None = None, *, resume: bool = False) -> pd.D
         if len(table):
             run.write_table(name, table)
     facts = source.facts | {"train_rows": len(source.train), "held_out_rows": len(source.held_out)}
-    notes = [*report.notes, *([note] if note else [])]
+    notes = [part for part in (*report.notes, note, weighed) if part]
     run.note(log=facts, model=report.events[0].model, model_notes=notes, model_advice=advice(compared))
     run.finish("fit")
     run.journal(resume=False)
     return quality
+
+
+def won_weights(settings: Settings, train: AuctionLog) -> tuple[FloatArray | None, str]:
+    """Return weights (n,) by which won rows stand for all, and a sentence on them; None where rows weigh alike.
+
+    By 1 / P(win at the row's own bid), from a law of prices by hour. Raises InputError where the log has no bids.
+    """
+    cap = settings.model.selection
+    if cap is None:
+        return None, ""
+    frame = train.frame
+    price, known, bid, won = (frame[name].to_numpy() for name in ("price", "price_known", "bid", "won"))
+    if "bid" not in train or not known.any():
+        raise InputError(f"{train.source}: model.selection needs the bids and the prices of the log; map both")
+    nothing = np.zeros(len(train), dtype=np.int64)
+    law = HourlyPrices.fit(np.where(known, price, bid), known, train.hour, nothing)
+    chance = law.win_probability(bid, train.hour, nothing)[won]
+    found = selection_weights(chance, cap)
+    weight = np.ones(len(train))
+    weight[won] = found.weight
+    return weight, (
+        f"won rows weigh 1 / P(win): {won.sum():,} of them say as much as {found.effective:,.0f} of equal weight; "
+        f"{found.clipped:.1%} are at the cap"
+    )
 
 
 def load_beliefs(run: Run) -> Beliefs:
