@@ -11,9 +11,13 @@ import numpy as np
 
 from bidpilot.ctr import models
 from bidpilot.ctr.calibration import IDENTITY, fit_calibrator
+from bidpilot.ctr.constant import Constant
 from bidpilot.ctr.errors import InputError, unknown
+from bidpilot.ctr.joint.base import fit_joint, joint_config
 from bidpilot.ctr.loop import Curve
-from bidpilot.ctr.response import CONSTANT, MODELS, Constant, Ensemble, EventModel, FittedResponse
+from bidpilot.ctr.names import JOINT_MODELS, MODELS
+from bidpilot.ctr.response import CONSTANT, Ensemble, EventModel, FittedResponse
+from bidpilot.ctr.value import fit_value
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -21,8 +25,9 @@ if TYPE_CHECKING:
     from bidpilot.ctr.journal import Journal
     from bidpilot.ctr.log import AuctionLog
     from bidpilot.ctr.training import Predictor
-    from bidpilot.ctr.types import FloatArray
+    from bidpilot.ctr.types import BoolArray, FloatArray
 
+WORTHS = ("mean", "lognormal")
 WORTH_UNKNOWN = 1.0
 """Value of a conversion, currency, where the log records none: conversions then count alike."""
 
@@ -68,6 +73,8 @@ class ResponseConfig:
     training rows, for early stopping and calibration. min_rows, min_positives: with fewer rows, or fewer with
     or without the event, it gets a constant rate. epochs: at most so many; None for the model's own number.
     members: fits of each model from different seeds, which predict their mean; more than one tell how sure they are.
+    joint: a model of clicks and conversions together, in place of both; None: each has its own. worth: of a
+    conversion: "mean", the same for all, or "lognormal", from the features (ctr/value).
     """
 
     model: str = "deepfm"
@@ -77,6 +84,8 @@ class ResponseConfig:
     min_positives: int = 20
     epochs: int | None = None
     members: int = 1
+    joint: str | None = None
+    worth: str = "mean"
 
     def __post_init__(self) -> None:
         """Raise InputError for an unknown model, or settings that leave nothing to fit or to validate on."""
@@ -85,6 +94,10 @@ class ResponseConfig:
                 raise unknown("response model", name, MODELS)
         if not 0.0 < self.validation_share < 1.0:
             raise InputError(f"validation_share must lie between 0 and 1; got {self.validation_share}")
+        if self.joint is not None and self.joint not in JOINT_MODELS:
+            raise unknown("joint model", self.joint, JOINT_MODELS)
+        if self.worth not in WORTHS:
+            raise unknown("model of worth", self.worth, WORTHS)
         if self.members < 1:
             raise InputError(f"members must be at least 1; got {self.members}")
         if self.min_rows < 2 or self.min_positives < 1:  # noqa: PLR2004 - one row to fit, one to validate
@@ -145,16 +158,25 @@ def fit_response(
         raise InputError(f"{log.source}: the column click is needed to learn who clicks; map it in the mapping file")
     shown = log.frame["won"].to_numpy()
     clicked = shown & (log.frame["click"].to_numpy() == 1)
-    events = []
-    for (event, keep, name), stream in zip(
-        (("click", shown, config.model), ("conversion", clicked, config.conversion_model)), rng.spawn(2), strict=True
-    ):
-        part = None if weight is None else weight[keep]
-        below = None if journal is None else journal.at(f"{event}-{name}")
-        events.append(_fit_event(_Rows(log.rows(keep), event, part, below), name, config, stream))
+    streams = rng.spawn(3)
+    parts = {"click": _Rows.of(log, shown, "click", weight, journal)}
+    parts["conversion"] = _Rows.of(log, clicked, "conversion", weight, journal)
+    if config.joint is not None and parts["conversion"].positives >= config.min_positives:
+        events = _fit_joint(parts, config.joint, config, streams[0], journal)
+    else:
+        names = (config.model, config.conversion_model)
+        events = [
+            _fit_event(part, name, config, stream)
+            for part, name, stream in zip(parts.values(), names, streams[:2], strict=True)
+        ]
     (click, click_report), (conversion, conversion_report) = events
-    value, note = _value(log, clicked & (log.frame["conversion"].to_numpy() == 1))
-    return FittedResponse(click, conversion, value), FitReport((click_report, conversion_report), note)
+    converted = log.rows(clicked & (log.frame["conversion"].to_numpy() == 1))
+    value, note = _value(log, converted)
+    if config.worth == "mean" or "value" not in log or not len(converted):
+        worth: Predictor = Constant(value)
+    else:
+        worth, note = fit_value(converted, config.validation_share, streams[2])
+    return FittedResponse(click, conversion, worth), FitReport((click_report, conversion_report), note)
 
 
 @dataclass(frozen=True)
@@ -166,10 +188,18 @@ class _Rows:
     weight: FloatArray | None
     journal: Journal | None
 
+    @classmethod
+    def of(
+        cls, log: AuctionLog, keep: BoolArray, event: str, weight: FloatArray | None, journal: Journal | None
+    ) -> _Rows:
+        """Take the kept rows (n,) of a log and of its weights."""
+        part = None if weight is None else weight[keep]
+        return cls(log.rows(keep), event, part, None if journal is None else journal.at(event))
+
     @property
     def positives(self) -> int:
-        """Return how often the event happened."""
-        return int(self.log.frame[self.event].sum())
+        """Return how often the event happened; 0 where the log does not record it."""
+        return int(self.log.frame[self.event].sum()) if self.event in self.log else 0
 
     def part(self, name: str) -> Journal | None:
         """Return the journal of a part of the work."""
@@ -197,6 +227,24 @@ def _fit_event(
     return model, report
 
 
+def _fit_joint(
+    parts: dict[str, _Rows], name: str, config: ResponseConfig, rng: np.random.Generator, journal: Journal | None
+) -> list[tuple[EventModel, EventReport]]:
+    """Fit both events by one network, on all shown rows."""
+    clock = time.process_time()
+    settings = joint_config(name)
+    settings = settings if config.epochs is None else replace(settings, epochs=config.epochs)
+    below = None if journal is None else journal.at(name)
+    found = fit_joint(parts["click"].log, name, config.validation_share, rng, settings, below)
+    seconds, models = time.process_time() - clock, []
+    for part, task, calibrator in zip(parts.values(), found.joint.tasks, found.calibrators, strict=True):
+        model = EventModel(name, task, calibrator)
+        count, positives = len(part.log), part.positives
+        report = EventReport(part.event, name, count, positives, found.curve, calibrator.kind, seconds=seconds)
+        models.append((model, report))
+    return models
+
+
 def _fitted(
     rows: _Rows, settings: ModelConfig, name: str, config: ResponseConfig, rng: np.random.Generator
 ) -> tuple[EventModel, Curve]:
@@ -217,11 +265,11 @@ def _fitted(
     return EventModel(name, members[0] if len(members) == 1 else Ensemble(members), calibrator), curve
 
 
-def _value(log: AuctionLog, converted: npt.NDArray[np.bool_]) -> tuple[float, str]:
+def _value(log: AuctionLog, converted: AuctionLog) -> tuple[float, str]:
     """Return the mean worth of a conversion, currency, and a note where it is not measured."""
     if "conversion" not in log:
         return WORTH_UNKNOWN, ""
-    if "value" not in log or not converted.any():
+    if "value" not in log or not len(converted):
         why = "no value" if "value" not in log else "no conversion"
         return WORTH_UNKNOWN, f"the log records {why}: a conversion counts {WORTH_UNKNOWN:g} {log.currency}"
-    return float(log.frame["value"].to_numpy()[converted].mean()), ""
+    return float(converted.frame["value"].to_numpy().mean()), ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pkgutil
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Self
@@ -11,8 +10,10 @@ import numpy as np
 
 from bidpilot.ctr import models
 from bidpilot.ctr.calibration import IDENTITY, Calibrator
+from bidpilot.ctr.constant import Constant
 from bidpilot.ctr.errors import unknown
 from bidpilot.ctr.fields import from_json
+from bidpilot.ctr.names import JOINT_MODELS, MODELS
 from bidpilot.ctr.storage import load_model, save_model
 from bidpilot.ctr.types import FloatArray, Response
 
@@ -24,30 +25,8 @@ if TYPE_CHECKING:
     from bidpilot.ctr.log import AuctionLog
     from bidpilot.ctr.training import Predictor
 
-MODELS = tuple(sorted(module.name for module in pkgutil.iter_modules(models.__path__)))
-"""Names of the response models: the modules of bidpilot.ctr.models."""
-
 CONSTANT = "constant"
 """Name of what stands in for a model where events are too few to fit one."""
-
-
-@dataclass(frozen=True)
-class Constant:
-    """The same rate for every row: a Predictor."""
-
-    rate: float
-
-    def predict(self, log: AuctionLog) -> FloatArray:
-        """Return the rate, (n,)."""
-        return np.full(len(log), self.rate)
-
-    def settings(self) -> dict[str, Any]:
-        """Return the rate."""
-        return {"rate": self.rate}
-
-    def tensors(self) -> dict[str, npt.NDArray[Any]]:
-        """Return the weights: none."""
-        return {}
 
 
 @dataclass(frozen=True)
@@ -93,20 +72,20 @@ class EventModel:
 
 @dataclass(frozen=True)
 class FittedResponse:
-    """A ResponseModel learned from a log. value: mean worth of a conversion, currency."""
+    """A ResponseModel learned from a log. worth: of a conversion, currency."""
 
     click: EventModel
     conversion: EventModel
-    value: float
+    worth: Predictor
 
     def predict(self, log: AuctionLog) -> Response:
         """Predict every row. Raises InputError where the log lacks a column the model was fitted on."""
-        return Response(self.click.predict(log), self.conversion.predict(log), np.full(len(log), self.value))
+        return Response(self.click.predict(log), self.conversion.predict(log), self.worth.predict(log))
 
     def save(self, folder: Path) -> None:
         """Write the model into a folder: weights.safetensors and model.json."""
-        settings: dict[str, Any] = {"value": self.value}
-        tensors: dict[str, npt.NDArray[Any]] = {}
+        settings: dict[str, Any] = {"worth": self.worth.settings()}
+        tensors = {f"worth.{name}": array for name, array in self.worth.tensors().items()}
         for event, part in (("click", self.click), ("conversion", self.conversion)):
             settings[event] = {"model": part.model, **part.predictor.settings()}
             tensors |= {f"{event}.weights.{name}": array for name, array in part.predictor.tensors().items()}
@@ -119,14 +98,14 @@ class FittedResponse:
         parts = [part.predictor for part in (self.click, self.conversion) if isinstance(part.predictor, Ensemble)]
         count = len(parts[0].members) if parts else 1
         events = ((self.click.one_of(k, count), self.conversion.one_of(k, count)) for k in range(count))
-        return tuple(type(self)(click, conversion, self.value) for click, conversion in events)
+        return tuple(type(self)(click, conversion, self.worth) for click, conversion in events)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what save wrote. Raises InputError where a file is missing or was altered."""
         settings, tensors = load_model(folder, "response")
         click, conversion = (_restore(settings[event], tensors, event) for event in ("click", "conversion"))
-        return cls(click, conversion, settings["value"])
+        return cls(click, conversion, _worth(settings["worth"], _below(tensors, "worth.")))
 
 
 def _restore(settings: dict[str, Any], tensors: dict[str, npt.NDArray[Any]], event: str) -> EventModel:
@@ -134,8 +113,8 @@ def _restore(settings: dict[str, Any], tensors: dict[str, npt.NDArray[Any]], eve
     name, calibrator = settings["model"], Calibrator.from_arrays(_below(tensors, f"{event}.calibrator."))
     if name == CONSTANT:
         return EventModel(CONSTANT, Constant(settings["rate"]))
-    if name not in MODELS:
-        raise unknown("response model", name, MODELS)
+    if name not in (*MODELS, *JOINT_MODELS):
+        raise unknown("response model", name, (*MODELS, *JOINT_MODELS))
     weights = _below(tensors, f"{event}.weights.")
     if "members" not in settings:
         return EventModel(name, _predictor(name, settings, weights), calibrator)
@@ -146,6 +125,11 @@ def _restore(settings: dict[str, Any], tensors: dict[str, npt.NDArray[Any]], eve
 
 def _predictor(name: str, settings: dict[str, Any], tensors: dict[str, npt.NDArray[Any]]) -> Predictor:
     """Rebuild one predictor."""
+    if "task" in settings:
+        from bidpilot.ctr.joint.base import TASKS, joint_config  # torch, which naming models does not need
+
+        joint = joint_config(name, from_json(settings["config"])).restore(settings, tensors)
+        return joint.tasks[TASKS.index(settings["task"])]
     config = import_module(f"{models.__name__}.{name}").Config(**from_json(settings["config"]))
     predictor: Predictor = config.restore(settings, tensors)
     return predictor
@@ -154,3 +138,12 @@ def _predictor(name: str, settings: dict[str, Any], tensors: dict[str, npt.NDArr
 def _below(tensors: dict[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.NDArray[Any]]:
     """Return the arrays whose names begin so, by the rest of their names."""
     return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
+
+
+def _worth(settings: dict[str, Any], tensors: dict[str, npt.NDArray[Any]]) -> Predictor:
+    """Rebuild the worth of conversions."""
+    if "rate" in settings:
+        return Constant(settings["rate"])
+    from bidpilot.ctr.value import ValueConfig  # torch
+
+    return ValueConfig(**from_json(settings["config"])).restore(settings, tensors)

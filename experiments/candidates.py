@@ -11,7 +11,7 @@ import pandas as pd
 
 from bidpilot.ctr import metrics
 from bidpilot.ctr.fitting import FitReport, ResponseConfig, fit_response
-from bidpilot.ctr.response import MODELS, FittedResponse
+from bidpilot.ctr.names import MODELS
 from bidpilot.experiments.config import ALL, AUTO
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from bidpilot.ctr.journal import Journal
     from bidpilot.ctr.log import AuctionLog
+    from bidpilot.ctr.response import FittedResponse
     from bidpilot.ctr.types import FloatArray
     from bidpilot.experiments.config import Settings
 
@@ -75,7 +76,9 @@ def fit_candidates(
     names, model = candidate_models(settings, train), settings.model
     found = []
     for name, stream in zip(names, rng.spawn(len(names)), strict=True):
-        config = ResponseConfig(model=name, epochs=model.epochs, members=model.members)
+        config = ResponseConfig(
+            model=name, epochs=model.epochs, members=model.members, joint=model.joint, worth=model.worth
+        )
         part = None if journal is None else journal.at(name)
         found.append(Candidate(name, *fit_response(train, config, stream, weight, part)))
     return sorted(found, key=lambda candidate: candidate.loss)

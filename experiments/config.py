@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.files import write_atomically
-from bidpilot.ctr.response import MODELS
+from bidpilot.ctr.names import JOINT_MODELS, MODELS
 from bidpilot.ctr.yamlfile import read_value, read_yaml
 from bidpilot.envs.scenarios import SCENARIOS, find_scenario
 from bidpilot.envs.types import Rules
@@ -46,18 +46,28 @@ class ModelSettings(_Frozen):
     kind: a name, several with commas between, of which the best is kept; all: every model there is; auto: the log's
     own predictions if it has any and no features, else the better of logistic and deepfm. members: fits from different
     seeds, whose mean predicts; more than one give simulated days a market each. selection: weight rows by 1 / P(win at
-    the logged bid), at most this many times the mean; None: rows weigh alike.
+    the logged bid), at most this many times the mean; None: rows weigh alike. joint: a model of clicks and conversions
+    together, in place of kind. worth: of a conversion, the same for all or log-normal given the features.
     """
 
     kind: str = "auto"
     epochs: int | None = Field(default=None, gt=0)
     members: int = Field(default=1, gt=0)
     selection: float | None = Field(default=None, gt=1)
+    joint: str | None = None
+    worth: Literal["mean", "lognormal"] = "mean"
 
     @property
     def names(self) -> tuple[str, ...]:
         """The models by name."""
         return tuple(name.strip() for name in self.kind.split(","))
+
+    @field_validator("joint")
+    @classmethod
+    def _together(cls, joint: str | None) -> str | None:
+        if joint is not None and joint not in JOINT_MODELS:
+            raise ValueError(f"{joint!r} is no joint model; name one of {', '.join(JOINT_MODELS)}")
+        return joint
 
     @field_validator("kind")
     @classmethod

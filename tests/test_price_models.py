@@ -10,8 +10,8 @@ import torch
 
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.log import AuctionLog
+from bidpilot.ctr.names import PRICE_MODELS
 from bidpilot.ctr.price_models.base import (
-    PRICE_MODELS,
     FittedPrices,
     Observed,
     load_prices,

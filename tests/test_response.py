@@ -146,11 +146,11 @@ def test_what_the_log_does_not_record_is_said_and_not_invented() -> None:
     assert set(fitted.predict(_small(click=clicks)).pcvr.tolist()) == {0.0}
     assert "does not record conversions" in " ".join(report.notes)
     fitted, report = fit_response(_small(click=clicks, conversion=odd), config, rng)
-    assert fitted.value == 1.0
+    assert set(fitted.predict(_small(click=clicks)).value.tolist()) == {1.0}
     assert "no value" in " ".join(report.notes)
     worth = np.where(odd, np.arange(200.0), 0.0)
     fitted, _ = fit_response(_small(click=clicks, conversion=odd, value=worth), config, rng)
-    assert fitted.value == pytest.approx(worth.sum() / 100)
+    assert fitted.predict(_small(click=clicks)).value[0] == pytest.approx(worth.sum() / 100)
 
 
 def test_only_rows_that_were_shown_count() -> None:
@@ -219,3 +219,32 @@ def test_dropped_negatives_are_made_up_for(logged: tuple[AuctionLog, Response]) 
     assert fitted.predict(log).mean() == pytest.approx(log.frame["click"].mean(), rel=0.08)
     again = config.restore(fitted.settings(), fitted.tensors())
     assert again.predict(log).tobytes() == fitted.predict(log).tobytes()
+
+
+@pytest.mark.parametrize("joint", [None, "esmm"])
+def test_conversions_and_worth_by_features_from_fit_to_disk(joint: str | None, tmp_path: Path) -> None:
+    """Two sites: b converts three times as often and its conversions are worth four times as much."""
+    rng, n = np.random.default_rng(0), 30_000
+    dear = rng.random(n) < 0.5
+    click = rng.random(n) < 0.4
+    conversion = click & (rng.random(n) < np.where(dear, 0.3, 0.1))
+    value = np.where(conversion, np.where(dear, 8.0, 2.0) * rng.lognormal(-0.125, 0.5, n), 0.0)
+    columns = {"time": np.arange(n) * 1.0, "click": click.astype(np.int8), "conversion": conversion.astype(np.int8)}
+    columns |= {"value": value, "won": np.ones(n, bool), "site": np.where(dear, "b", "a")}
+    log = AuctionLog.from_columns(columns, categorical=("site",))
+    fitted, report = fit_response(log, ResponseConfig(joint=joint, worth="lognormal", epochs=12), rng)
+    assert [event.model for event in report.events] == ["esmm"] * 2 if joint else ["deepfm", "logistic"]
+    found = fitted.predict(log)
+    for rates, expected in ((found.pcvr, (0.1, 0.3)), (found.value, (2.0, 8.0)), (found.pctr, (0.4, 0.4))):
+        np.testing.assert_allclose((rates[~dear].mean(), rates[dear].mean()), expected, rtol=0.12)
+    fitted.save(tmp_path)
+    again = FittedResponse.load(tmp_path).predict(log)
+    for name in ("pctr", "pcvr", "value"):
+        assert getattr(again, name).tobytes() == getattr(found, name).tobytes()
+
+
+def test_unknown_joint_models_and_worths_are_told() -> None:
+    with pytest.raises(InputError, match=r"joint model 'esm2'.*esmm"):
+        ResponseConfig(joint="esm2")
+    with pytest.raises(InputError, match=r"model of worth 'gamma'.*lognormal"):
+        ResponseConfig(worth="gamma")

@@ -6,21 +6,22 @@ shows only that it was not above the bid (left-censored). Ties win: a bid at the
 
 from __future__ import annotations
 
-import pkgutil
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import numpy as np
 
 from bidpilot.ctr.errors import InputError, unknown
 from bidpilot.ctr.fields import from_json
+from bidpilot.ctr.names import PRICE_MODELS
 from bidpilot.ctr.storage import load_model, save_model
 from bidpilot.ctr.types import UNWINNABLE, BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy.typing as npt
 
     from bidpilot.ctr.log import AuctionLog
@@ -158,10 +159,3 @@ def price_config(name: str, settings: dict[str, Any] | None = None) -> PriceConf
         raise unknown("price model", name, PRICE_MODELS)
     made: PriceConfig = import_module(f"{__package__}.{name}").Config(**from_json(settings or {}))
     return made
-
-
-SHARED = ("base", "network")
-PRICE_MODELS = tuple(
-    sorted(each.name for each in pkgutil.iter_modules([str(Path(__file__).parent)]) if each.name not in SHARED)
-)
-"""Names of the price models: the modules of bidpilot.ctr.price_models."""

@@ -21,7 +21,8 @@ from tqdm import tqdm
 
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.log import AuctionLog
-from bidpilot.ctr.price_models.base import PRICE_MODELS, Observed, price_config
+from bidpilot.ctr.names import PRICE_MODELS
+from bidpilot.ctr.price_models.base import Observed, price_config
 from bidpilot.ctr.price_quality import likelihood, pit
 from bidpilot.ctr.readers import read_log
 
