@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-FORMAT = 1
+FORMAT = 2
 SETTINGS = "model.json"
 WEIGHTS = "weights.safetensors"
 
