@@ -56,10 +56,10 @@ def test_a_half_written_or_missing_file_is_refused(folder: Path, name: str, kept
 
 
 def test_another_kind_or_format_is_refused(folder: Path) -> None:
-    with pytest.raises(InputError, match=r"expected a prices model of format 1, found kind 'toy'"):
+    with pytest.raises(InputError, match=r"expected a prices model of format 2, found kind 'toy'"):
         load_model(folder, "prices")
     data = json.loads((folder / SETTINGS).read_text())
-    (folder / SETTINGS).write_text(json.dumps(data | {"format": 2}))
+    (folder / SETTINGS).write_text(json.dumps(data | {"format": 1}))
     with pytest.raises(InputError, match="format 2"):
         load_model(folder, "toy")
     (folder / SETTINGS).write_text("[]")
