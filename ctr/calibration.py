@@ -1,7 +1,8 @@
 """Makes predicted probabilities agree with what happened, on rows the model was not trained on.
 
 A calibrator is a rising, piecewise linear map of log-odds with slope 1 beyond its ends. One knot is a scaling
-of the odds; many knots are an isotonic regression. It never changes the order of two predictions.
+of the odds; two at +-LIMIT are a straight line (calibrators.py); many knots are an isotonic regression. It never
+changes the order of two predictions.
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ TOTAL_PRIOR = 5.0
 """Positives' worth of trust in the model's own total, where positives are few."""
 
 
+ENDS = np.array([-LIMIT, LIMIT])
+"""Knots of a straight line: no log-odds lie beyond them."""
+
+
 @dataclass(frozen=True, eq=False)
 class Calibrator:
     """Knots x (k,), strictly rising, and their images y (k,), in log-odds."""
@@ -50,7 +55,10 @@ class Calibrator:
 
     @property
     def kind(self) -> str:
-        """Say what it does: identity, odds scaling, or isotonic."""
+        """Say what it does: identity, odds scaling, a straight line, or isotonic."""
+        if np.array_equal(self.x, ENDS):
+            slope = float(self.y[1] - self.y[0]) / (2.0 * LIMIT)
+            return f"log-odds x {slope:.3f} {float(self.y.mean()):+.3f}"
         if len(self.x) > 1:
             return f"isotonic, {len(self.x)} knots"
         shift = float(self.y[0] - self.x[0])
@@ -77,9 +85,7 @@ def fit_calibrator(p: FloatArray, y: npt.ArrayLike, min_positives: int = 50) -> 
     none and that which makes predicted = actual. Otherwise isotonic regression, each block drawn towards the
     scaled prediction, with predicted = actual. Raises InputError when a prediction is no probability.
     """
-    wrong = np.flatnonzero(~((p >= 0.0) & (p <= 1.0)))
-    if len(wrong):
-        raise InputError(f"a prediction must lie in 0..1; row {wrong[0]} has {p[wrong[0]]}")
+    check_probabilities(p)
     label, score = np.asarray(y, dtype=np.float64), logit(p)
     positives, expected = label.sum(), sigmoid(score).sum()
     rarer = min(positives, len(label) - positives)
@@ -89,6 +95,13 @@ def fit_calibrator(p: FloatArray, y: npt.ArrayLike, min_positives: int = 50) -> 
         blend = (positives + TOTAL_PRIOR) / (expected + TOTAL_PRIOR) * expected
         return Calibrator(np.zeros(1), np.array([_shift(score, min(blend, len(label) - 0.5))]))
     return _isotonic(score, sigmoid(score + _shift(score, positives)), label)
+
+
+def check_probabilities(p: FloatArray) -> None:
+    """Raise InputError when a prediction of p (n,) is no probability."""
+    wrong = np.flatnonzero(~((p >= 0.0) & (p <= 1.0)))
+    if len(wrong):
+        raise InputError(f"a prediction must lie in 0..1; row {wrong[0]} has {p[wrong[0]]}")
 
 
 def pava(y: FloatArray, weight: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -80,6 +80,12 @@ def fit(
 
 
 @app.command()
+def fidelity(run: RunOption) -> None:
+    """Compare the market simulated from a run's log with the held-out rows."""
+    _stages(_open(run)).fidelity()
+
+
+@app.command()
 def train(run: RunOption, again: AgainOption = False) -> None:
     """Train the learner of a run in the market simulated from its log."""
     _stages(_open(run)).train(again=again)

@@ -14,6 +14,7 @@ from bidpilot.agents.registry import find_policy
 from bidpilot.ctr.files import write_atomically
 from bidpilot.experiments.compare import compare, judge
 from bidpilot.experiments.export import export
+from bidpilot.experiments.fidelity import TABLES, fidelity, terminal_table
 from bidpilot.experiments.fit import fit
 from bidpilot.experiments.report import write_report
 from bidpilot.experiments.run import Run
@@ -78,6 +79,15 @@ class Stages:
         self._print_models()
         for note in self.run.facts["model_notes"]:
             self.say(f"  {note}")
+
+    def fidelity(self) -> None:
+        """Compare the fitted market with the held-out rows; print in words what that shows, then the totals."""
+        table = fidelity(self.run, self._source)
+        for line in (self.run.folder / "fidelity.txt").read_text().splitlines():
+            self.say(line)
+        self.console.print(terminal_table(table))
+        self.say(f"tables: {', '.join(str(self.run.folder / name) for name in TABLES)}")
+        self.say(f"figure: {self.run.folder / 'fidelity.png'}")
 
     def train(self, *, again: bool = False) -> None:
         """Train the learner, if that was not done; print what training brought."""
