@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from bidpilot.ctr import models
-from bidpilot.ctr.calibration import IDENTITY, fit_calibrator
+from bidpilot.ctr.calibration import IDENTITY
+from bidpilot.ctr.calibrators import find_calibrator
 from bidpilot.ctr.constant import Constant
 from bidpilot.ctr.errors import InputError, unknown
 from bidpilot.ctr.joint.base import fit_joint, joint_config
@@ -74,7 +75,8 @@ class ResponseConfig:
     or without the event, it gets a constant rate. epochs: at most so many; None for the model's own number.
     members: fits of each model from different seeds, which predict their mean; more than one tell how sure they are.
     joint: a model of clicks and conversions together, in place of both; None: each has its own. worth: of a
-    conversion: "mean", the same for all, or "lognormal", from the features (ctr/value).
+    conversion: "mean", the same for all, or "lognormal", from the features (ctr/value). calibration: one of
+    calibrators.CALIBRATORS; a joint model has its own.
     """
 
     model: str = "deepfm"
@@ -86,6 +88,7 @@ class ResponseConfig:
     members: int = 1
     joint: str | None = None
     worth: str = "mean"
+    calibration: str = "isotonic"
 
     def __post_init__(self) -> None:
         """Raise InputError for an unknown model, or settings that leave nothing to fit or to validate on."""
@@ -96,6 +99,7 @@ class ResponseConfig:
             raise InputError(f"validation_share must lie between 0 and 1; got {self.validation_share}")
         if self.joint is not None and self.joint not in JOINT_MODELS:
             raise unknown("joint model", self.joint, JOINT_MODELS)
+        find_calibrator(self.calibration)
         if self.worth not in WORTHS:
             raise unknown("model of worth", self.worth, WORTHS)
         if self.members < 1:
@@ -256,7 +260,7 @@ def _fitted(
     fresh, late = (valid, slice(cut, None)) if settings.trains else (log, slice(None))
     if weight is not None:  # as many rows, each as often as it weighs
         fresh = fresh.rows(np.sort(rng.choice(len(fresh), len(fresh), p=weight[late] / weight[late].sum())))
-    calibrator = fit_calibrator(predictor.predict(fresh), fresh.frame[event].to_numpy())
+    calibrator = find_calibrator(config.calibration)(predictor.predict(fresh), fresh.frame[event].to_numpy())
     streams = [rng, *rng.spawn(config.members - 1)] if settings.trains else [rng]
     members = tuple(
         settings.refit(log, event, curve.best, stream, weight, rows.part(f"refit{place}"))

@@ -77,7 +77,12 @@ def fit_candidates(
     found = []
     for name, stream in zip(names, rng.spawn(len(names)), strict=True):
         config = ResponseConfig(
-            model=name, epochs=model.epochs, members=model.members, joint=model.joint, worth=model.worth
+            model=name,
+            epochs=model.epochs,
+            members=model.members,
+            joint=model.joint,
+            worth=model.worth,
+            calibration=model.calibration,
         )
         part = None if journal is None else journal.at(name)
         found.append(Candidate(name, *fit_response(train, config, stream, weight, part)))

@@ -47,7 +47,8 @@ class ModelSettings(_Frozen):
     own predictions if it has any and no features, else the better of logistic and deepfm. members: fits from different
     seeds, whose mean predicts; more than one give simulated days a market each. selection: weight rows by 1 / P(win at
     the logged bid), at most this many times the mean; None: rows weigh alike. joint: a model of clicks and conversions
-    together, in place of kind. worth: of a conversion, the same for all or log-normal given the features.
+    together, in place of kind. worth: of a conversion, the same for all or log-normal given the features. calibration:
+    how predictions are made to agree with what happened on the last training rows.
     """
 
     kind: str = "auto"
@@ -56,6 +57,7 @@ class ModelSettings(_Frozen):
     selection: float | None = Field(default=None, gt=1)
     joint: str | None = None
     worth: Literal["mean", "lognormal"] = "mean"
+    calibration: Literal["isotonic", "odds", "platt", "temperature", "none"] = "isotonic"
 
     @property
     def names(self) -> tuple[str, ...]:

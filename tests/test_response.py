@@ -246,5 +246,15 @@ def test_conversions_and_worth_by_features_from_fit_to_disk(joint: str | None, t
 def test_unknown_joint_models_and_worths_are_told() -> None:
     with pytest.raises(InputError, match=r"joint model 'esm2'.*esmm"):
         ResponseConfig(joint="esm2")
+    with pytest.raises(InputError, match="platt"):
+        ResponseConfig(calibration="plat")
     with pytest.raises(InputError, match=r"model of worth 'gamma'.*lognormal"):
         ResponseConfig(worth="gamma")
+
+
+@pytest.mark.parametrize(("name", "kind"), [("platt", "log-odds x"), ("none", "identity"), ("odds", "odds x")])
+def test_calibration_by_name(logged: tuple[AuctionLog, Response], name: str, kind: str) -> None:
+    log = logged[0].rows(slice(0, 20_000))
+    config = ResponseConfig(model="logistic", epochs=3, calibration=name)
+    _, report = fit_response(log, config, np.random.default_rng(1))
+    assert report.events[0].calibration.startswith(kind)
