@@ -241,6 +241,8 @@ class DelayLaw:
     A delay is seen only if it fits into the time elapsed (right truncation). Backwards in time, that is the
     product-limit estimator: those at risk at s are the conversions with delay <= s <= elapsed (Lynden-Bell 1971;
     Lagakos, Barraj & De Gruttola 1988). What takes longer than the longest time elapsed is outside the law.
+    One conversion without delay is added to those at risk: where the longest delay is the only one that had time to
+    be seen, it would otherwise be the whole law, and all shorter ones have share 0.
     """
 
     time: FloatArray
@@ -254,7 +256,7 @@ class DelayLaw:
             raise InputError(f"none of {len(delays)} clicks has converted; the law of delays needs some")
         time, count = np.unique(wait, return_counts=True)
         gone = np.searchsorted(np.sort(elapsed), time, side="left")
-        stays = 1.0 - count / (np.cumsum(count) - gone)
+        stays = 1.0 - count / (np.cumsum(count) - gone + 1)
         later = np.cumprod(stays[::-1])[::-1]
         return cls(time, np.append(later[1:], 1.0))
 

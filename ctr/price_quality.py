@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bidpilot.ctr.metrics import mean_interval, wilson
-from bidpilot.ctr.price_models.base import ABOVE, EXACT, Observed, PriceLaws
+from bidpilot.ctr.price_models.base import ABOVE, AT_MOST, EXACT, Observed, PriceLaws
 
 if TYPE_CHECKING:
     from bidpilot.ctr.types import FloatArray
@@ -49,14 +49,14 @@ def pit(laws: PriceLaws, seen: Observed, rng: np.random.Generator) -> Uniformity
     """
     low, high = _spans(laws.cdf(seen.amount), seen.kind == EXACT, seen.kind == ABOVE)
     shares = _histogram(low, high)
-    limit, exact_above = laws.cdf(np.where(seen.bid > 0, seen.bid, seen.amount)), (seen.kind != EXACT).any()
+    limit = np.where(seen.bid > 0, laws.cdf(np.maximum(seen.bid, 1)), 1.0)  # without a bid nothing is censored
+    told = not (seen.kind == AT_MOST).any()  # first price shows no price at all
     gaps = []
     for _ in range(DRAWS):
         u = rng.random(len(seen.amount))
-        won = u <= limit if exact_above else np.ones(len(u), dtype=bool)
-        hidden = bool((seen.kind == 2).any())  # noqa: PLR2004 - AT_MOST: first price shows no price at all
-        at = np.where(won & (not hidden), u, limit)
-        gaps.append(_gap(_histogram(*_spans(at, won & (not hidden), ~won))))
+        won = u <= limit
+        exact = won & told
+        gaps.append(_gap(_histogram(*_spans(np.where(exact, u, limit), exact, ~won))))
     return Uniformity(shares, _gap(shares), float(np.quantile(gaps, 0.95)))
 
 

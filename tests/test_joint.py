@@ -94,6 +94,18 @@ def test_an_interaction_is_recovered_for_both_events(name: str) -> None:
         assert excess(truth, p) < 0.4 * excess(truth, np.full(len(truth), truth.mean()))
 
 
+def test_no_model_beats_the_truth() -> None:
+    """On new rows, by the same loss: a model that did would have seen their labels."""
+    log, pctr, pcvr = traffic(np.random.default_rng(3), 4_000)
+    label = torch.from_numpy(labels_of(log))
+    truth = joint_loss(torch.logit(torch.from_numpy(np.stack([pctr, pcvr], axis=1))), label)
+    for name in JOINT_MODELS:
+        p = np.stack(fitted(name).predict(log), axis=1)
+        worse = (joint_loss(torch.logit(torch.from_numpy(p)), label) - truth).numpy()
+        assert worse.mean() > -3.0 * worse.std() / np.sqrt(len(worse))
+        assert worse.mean() < 0.05 * float(truth.mean())
+
+
 def on_impressions(log: AuctionLog, new: AuctionLog) -> FloatArray:
     """Return conversions given a click of all new impressions, from a network fitted to the rows of a log."""
     cut = round(0.8 * len(log))

@@ -9,7 +9,7 @@ import pytest
 
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.log import AuctionLog
-from bidpilot.ctr.price_models.base import ABOVE, AT_MOST, EXACT, Observed
+from bidpilot.ctr.price_models.base import ABOVE, AT_MOST, EXACT, Observed, knots_of
 from bidpilot.ctr.price_models.kaplan_meier import Same
 from bidpilot.ctr.price_quality import likelihood, pit, win_rates
 from bidpilot.experiments.benchmarks.price_quality import hidden, quality_table
@@ -80,13 +80,30 @@ def test_prices_above_the_drawn_bids_are_hidden_and_nothing_else() -> None:
 
 
 def test_real_prices_are_found_and_the_winners_only_fit_fails(data: Path) -> None:
-    table = quality_table(data, "ipinyou_raw/2259_train_1pct.csv.gz").set_index(["model", "fitted to"])
+    """Errors on 2,088 rows, whose own distribution is off by .02 now and then; the wins' are ten times that."""
+    models = ("hazard", "kaplan_meier")
+    table = quality_table(data, "ipinyou_raw/2259_train_1pct.csv.gz", models).set_index(["model", "fitted to"])
     kinds = ("all rows", "wins")
-    for model in ("hazard", "kaplan_meier", "lognormal", "mixture"):
-        error, anlp = ({kind: float(table[name].loc[(model, kind)]) for kind in kinds} for name in ("error", "anlp"))
-        assert error["all rows"] < 0.13
-        assert error["wins"] > 3.0 * error["all rows"]
+    for model in models:
+        error, anlp, hidden_loss = (
+            {kind: float(table[name].loc[(model, kind)]) for kind in kinds} for name in ("error", "anlp", "hidden")
+        )
+        assert error["all rows"] < 0.06
+        assert error["wins"] > 5.0 * error["all rows"]
         assert anlp["wins"] > anlp["all rows"] + 0.3
+        assert hidden_loss["wins"] > hidden_loss["all rows"] + 0.5
+    assert float(table["gain_low"].loc[("hazard", "all rows")]) > 0.4, "features help"
+
+
+def test_a_price_that_many_pay_keeps_its_jump() -> None:
+    """An eighth of 1,000 prices is 700: the points kept hold it and 699, and no more than were asked for."""
+    mass = np.full(1_000, 0.875 / 999)
+    mass[700] = 0.125
+    cdf = np.cumsum(mass)
+    kept = knots_of(cdf, 40)
+    assert len(kept) <= 40
+    assert {0, 699, 700, 999} <= set(kept.tolist())
+    assert knots_of(cdf, 1_000).tolist() == list(range(1_000))
 
 
 def test_a_folder_without_the_logs_is_told(tmp_path: Path) -> None:

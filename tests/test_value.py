@@ -13,7 +13,7 @@ from bidpilot.ctr.constant import Constant
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.fields import FieldSettings
 from bidpilot.ctr.log import AuctionLog
-from bidpilot.ctr.value import TrainedValue, ValueConfig, fit_value
+from bidpilot.ctr.value import TrainedValue, ValueConfig, fit_value, level_of
 
 if TYPE_CHECKING:
     from bidpilot.ctr.types import FloatArray
@@ -56,8 +56,43 @@ def test_without_half_sigma_squared_bids_would_be_too_low() -> None:
     log, mean = sales(np.random.default_rng(0), 5_000, certain=True)
     model = fitted(log)
     worth = log.frame["value"].to_numpy()
-    assert model.predict(log).mean() == pytest.approx(worth.mean(), rel=0.05)
+    assert model.laws(log).mean.mean() == pytest.approx(worth.mean(), rel=0.05), "the level does not make up for it"
+    assert model.level == pytest.approx(1.0, abs=0.05)
     assert np.exp(model.laws(log).mu).mean() < 0.8 * mean.mean()
+
+
+def test_heavy_tails_are_more_likely_under_the_law_than_under_one_mean() -> None:
+    """Held out, against the exponential law of each shop's mean: all that a mean alone says of an amount above 0."""
+    rng = np.random.default_rng(7)
+    (log, _), (new, _) = (sales(rng, rows, certain=True) for rows in (2_000, 4_000))
+    laws = fitted(log).laws(new)
+    worth, shop = new.frame["value"].to_numpy(), new.frame["shop"].to_numpy()
+    mean = log.frame.groupby("shop")["value"].mean().loc[shop].to_numpy()
+    z = (np.log(worth) - laws.mu) / laws.sigma
+    learned = -0.5 * z**2 - np.log(laws.sigma * worth * np.sqrt(2.0 * np.pi))
+    gain = learned - (-np.log(mean) - worth / mean)
+    assert gain.mean() > 3.0 * gain.std() / np.sqrt(len(gain))
+
+
+def test_the_total_is_right_where_worth_is_not_log_normal() -> None:
+    """Amounts of a gamma law are often near 0: sigma is large, and the formula far above the mean."""
+    rng, rows = np.random.default_rng(8), 3_000
+    shop = rng.integers(0, 2, rows)
+    worth = np.array([2.0, 8.0])[shop] * rng.gamma(0.5, 2.0, rows)
+    columns = {"time": np.arange(rows) * 1.0, "value": worth, "shop": shop.astype(str)}
+    log = AuctionLog.from_columns(columns, categorical=("shop",))
+    model = fitted(log)
+    assert model.laws(log).mean.sum() > 2.5 * worth.sum()
+    assert model.predict(log).sum() == pytest.approx(worth.sum(), rel=0.03)
+    again = model.config.restore(model.settings(), model.tensors())
+    assert again.predict(log).tobytes() == model.predict(log).tobytes()
+
+
+def test_the_level_moves_little_where_the_ratio_is_unsure() -> None:
+    even = level_of(np.full(1_000, 2.0), np.ones(1_000))
+    assert even == pytest.approx(2.0, rel=1e-6)
+    assert level_of(np.append(np.full(19, 0.1), 38.1), np.ones(20)) < 1.3
+    assert level_of(300.0 * np.ones(50), 100.0 * np.ones(50)) == pytest.approx(3.0)
 
 
 def test_the_unit_of_money_does_not_matter() -> None:

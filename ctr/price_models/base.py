@@ -30,8 +30,8 @@ Censoring = Literal["right", "left"]
 EXACT, ABOVE, AT_MOST = 0, 1, 2
 """What is known of a row's price: itself, that it is above the bid, or that it is not."""
 
-HALVINGS = 60
-"""Steps of bisection: more than float64 has bits for."""
+ROUNDING = 1e-12
+"""Relative: exp(log(price)) may come out so much above the price, and is still that price."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Observed:
     """What is known of the prices of n opportunities.
 
     amount: (n,) micro-currency, the price where it is known, else the bid. kind: (n,) EXACT, ABOVE or AT_MOST.
-    bid: (n,) micro-currency; 0 where not recorded. identified: micro-currency, the highest amount that says anything.
+    bid: (n,) micro-currency; 0 where not recorded.
     """
 
     amount: IntArray
@@ -95,26 +95,44 @@ class PriceLaws(ABC):
         below, above, density = self.terms(np.maximum(seen.amount.astype(np.float64), 1.0))
         return np.select([seen.kind == EXACT, seen.kind == ABOVE], [density, above], below)
 
+    @abstractmethod
+    def inverse(self, q: FloatArray) -> FloatArray:
+        """Return the lowest log price (n,) whose probability to win is q (n,); anything where none's is."""
+
     def quantile(self, q: FloatArray) -> IntArray:
         """Return the lowest price (n,) whose probability to win is at least q (n,); UNWINNABLE where none's is."""
-        low, high = np.zeros(len(q)), np.full(len(q), np.log(float(self.identified)))
-        for _ in range(HALVINGS):
-            middle = 0.5 * (low + high)
-            enough = self.cdf(np.exp(middle)) >= q
-            low, high = np.where(enough, low, middle), np.where(enough, middle, high)
-        beyond = self.cdf(np.full(len(q), float(self.identified))) < q
-        return np.where(beyond, UNWINNABLE, np.ceil(np.exp(high)).astype(np.int64))
+        most = float(self.identified)
+        price = np.exp(np.minimum(self.inverse(q), np.log(most))) * (1.0 - ROUNDING)
+        beyond = self.cdf(np.full(len(q), most)) < q
+        return np.where(beyond, UNWINNABLE, np.clip(np.ceil(price), 1.0, most).astype(np.int64))
 
     def sample(self, rng: np.random.Generator, above: IntArray | None = None) -> IntArray:
         """Draw prices (n,) in micro-currency; with above, from the law conditional on price > above."""
-        base = self.cdf(np.full(len(self), 0.0)) if above is None else self.cdf(above)
+        base = np.zeros(len(self)) if above is None else self.cdf(above)
         u = rng.random(len(base))
         drawn = self.quantile(base + u * (1.0 - base))
         return drawn if above is None else np.where((drawn > above) & (base < 1.0), drawn, UNWINNABLE)
 
     @abstractmethod
+    def rows(self, part: IntArray) -> PriceLaws:
+        """Return the laws of some opportunities; one may come several times."""
+
+    @abstractmethod
     def __len__(self) -> int:
         """Return the number of opportunities."""
+
+
+def knots_of(cdf: FloatArray, most: int) -> IntArray:
+    """Return which of the points of a law cdf (k,) to keep, at most so many: evenly in probability.
+
+    A price that many pay is kept with the point before it, so that its jump is not spread over its neighbours.
+    """
+    if len(cdf) <= most:
+        return np.arange(len(cdf))
+    levels = np.linspace(0.0, cdf[-1], most // 2)
+    at = np.searchsorted(cdf, levels)
+    jumps = at[np.diff(cdf, prepend=0.0)[at] > 0.5 * levels[1]]
+    return np.unique(np.concatenate([at, np.maximum(jumps - 1, 0)]))
 
 
 class FittedPrices(Protocol):

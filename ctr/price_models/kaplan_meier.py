@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bidpilot.ctr.calibration import pava
-from bidpilot.ctr.price_models.base import ABOVE, EXACT, Censoring, Observed, PriceLaws
+from bidpilot.ctr.price_models.base import ABOVE, EXACT, Censoring, Observed, PriceLaws, knots_of
 from bidpilot.ctr.prices import kaplan_meier
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ SMALL = 1e-12
 
 @dataclass(frozen=True)
 class Config:
-    """Settings. knots: points of the law between which log price is uniform; more only follow the noise."""
+    """Settings. knots: points of the law, at most, between which log price is uniform; see knots_of."""
 
-    knots: int = 200
+    knots: int = 400
 
     def fit(
         self,
@@ -42,7 +42,7 @@ class Config:
         amount = np.concatenate([early.amount, late.amount])
         kind = np.concatenate([early.kind, late.kind])
         grid, cdf = kaplan_meier(amount, kind == EXACT) if (kind == EXACT).any() else _isotonic(amount, kind)
-        keep = np.unique(np.linspace(0, len(grid) - 1, self.knots).round().astype(np.int64))
+        keep = knots_of(cdf, self.knots)
         return OneLaw(np.maximum(grid[keep], 1), cdf[keep], int(amount.max()))
 
     def restore(self, settings: dict[str, Any], tensors: dict[str, npt.NDArray[Any]]) -> OneLaw:
@@ -77,6 +77,7 @@ class Same(PriceLaws):
     def __init__(self, grid: IntArray, cdf: FloatArray, identified: int, count: int) -> None:
         """Begin a knot below the lowest price, where the law is 0."""
         start = np.log(float(grid[0])) - 0.1
+        self._grid, self._cdf = grid, cdf
         self._x = np.unique(np.concatenate([[start], np.log(grid.astype(np.float64))]))
         self._y = np.concatenate([[0.0], np.maximum.accumulate(cdf)])[: len(self._x)]
         self.identified, self._count = identified, count
@@ -84,6 +85,10 @@ class Same(PriceLaws):
     def __len__(self) -> int:
         """Return the number of rows."""
         return self._count
+
+    def rows(self, part: IntArray) -> Same:
+        """See PriceLaws."""
+        return Same(self._grid, self._cdf, self.identified, len(part))
 
     def terms(self, amount: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """See PriceLaws."""
@@ -95,6 +100,13 @@ class Same(PriceLaws):
         density = np.where(inside, slope, 0.0)
         below, above, dense = (np.log(np.maximum(part, SMALL)) for part in (f, 1.0 - f, density))
         return below, above, dense
+
+    def inverse(self, q: FloatArray) -> FloatArray:
+        """See PriceLaws: the lowest knot that reaches q, and the way back to where the line does."""
+        place = np.clip(np.searchsorted(self._y, q), 1, len(self._y) - 1)
+        rise = self._y[place] - self._y[place - 1]
+        missing = np.clip((self._y[place] - q) / np.where(rise > 0, rise, 1.0), 0.0, 1.0)
+        return self._x[place] - missing * np.diff(self._x)[place - 1]
 
 
 def _isotonic(bid: IntArray, kind: npt.NDArray[np.int8]) -> tuple[IntArray, FloatArray]:

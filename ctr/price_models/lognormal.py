@@ -41,3 +41,9 @@ class LogNormal(PriceNetwork):
         u = (z - mean) * torch.exp(-log_deviation)
         below, above = torch.special.log_ndtr(u), torch.special.log_ndtr(-u)
         return below, above, log_normal_density(u, log_deviation)
+
+    def inverse(self, output: Tensor, q: Tensor) -> Tensor:
+        """See PriceNetwork."""
+        mean, log_deviation = output.unbind(1)
+        z: Tensor = mean + torch.exp(log_deviation) * torch.special.ndtri(q)
+        return z

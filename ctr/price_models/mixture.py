@@ -17,6 +17,9 @@ from bidpilot.ctr.price_models.network import PriceNetwork, PriceNetworkConfig
 if TYPE_CHECKING:
     from bidpilot.ctr.fields import FieldEncoder
 
+HALVINGS = 40
+"""Steps of bisection between the components' own quantiles."""
+
 
 @dataclass(frozen=True)
 class Config(PriceNetworkConfig):
@@ -50,6 +53,18 @@ class Mixture(PriceNetwork):
         parts = torch.special.log_ndtr(u), torch.special.log_ndtr(-u), log_normal_density(u, log_deviation)
         below, above, density = ((weight + part).logsumexp(1) for part in parts)
         return below, above, density
+
+    def inverse(self, output: Tensor, q: Tensor) -> Tensor:
+        """See PriceNetwork: by bisection; a mixture's quantile lies between those of its components."""
+        _, mean, log_deviation = output.chunk(3, dim=1)
+        each, wanted = mean + torch.exp(log_deviation) * torch.special.ndtri(q)[:, None], torch.log(q)
+        low: Tensor = each.amin(1)
+        high: Tensor = each.amax(1)
+        for _ in range(HALVINGS):
+            middle = 0.5 * (low + high)
+            enough = self.terms(output, middle)[0] >= wanted
+            low, high = torch.where(enough, low, middle), torch.where(enough, middle, high)
+        return high
 
 
 def log_normal_density(u: Tensor, log_deviation: Tensor) -> Tensor:

@@ -52,6 +52,7 @@ class PriceNetworkConfig(NetworkConfig):
             Rows(encoder.transform(log), _labels(observed, centre, scale))
             for log, observed in ((train, early), (valid, late))
         )
+        network.begin(seen.label)
         curve = fit_network(network, seen, kept, self, rng)
         identified = max(early.identified, late.identified)
         return NetworkPrices(self, encoder, network, centre, scale, identified, curve)
@@ -80,6 +81,13 @@ class PriceNetwork(Network):
     @abstractmethod
     def terms(self, output: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return log P(Z <= z), log P(Z > z) and the log density at z, each (n,)."""
+
+    def begin(self, label: npt.NDArray[np.float32]) -> None:
+        """Start from what labels (n, 2) of training say of all rows together, where a network has a use for it."""
+
+    @abstractmethod
+    def inverse(self, output: Tensor, q: Tensor) -> Tensor:
+        """Return the lowest z (n,) with P(Z <= z) = q (n,); anything where none has."""
 
     def loss(self, output: Tensor, label: Tensor) -> Tensor:
         """Return minus the log likelihood (n,) of labels (n, 2): z, and what is known of it."""
@@ -132,12 +140,23 @@ class NetworkLaws(PriceLaws):
         """Return the number of rows."""
         return len(self._output)
 
+    def rows(self, part: IntArray) -> NetworkLaws:
+        """See PriceLaws."""
+        output = self._output[torch.from_numpy(part)]
+        return NetworkLaws(self._network, output, self._centre, self._scale, self.identified)
+
     @torch.no_grad()
     def terms(self, amount: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """See PriceLaws; the density is in log price, not in z."""
         z = torch.from_numpy((np.log(amount) - self._centre) / self._scale)
         below, above, density = (part.numpy() for part in self._network.terms(self._output, z))
         return below, above, density - np.log(self._scale)
+
+    @torch.no_grad()
+    def inverse(self, q: FloatArray) -> FloatArray:
+        """See PriceLaws."""
+        z = self._network.inverse(self._output, torch.from_numpy(q))
+        return np.asarray(z.numpy() * self._scale + self._centre)
 
 
 def _standard(amount: IntArray) -> tuple[float, float]:
