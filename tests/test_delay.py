@@ -148,12 +148,12 @@ def installs(data: Path) -> tuple[AuctionLog, FloatArray, FloatArray]:
     frame = pd.read_csv(data / "talkingdata_installs" / "dev_to_2017-11-08.csv.gz")
     start = pd.Timestamp("2017-11-06 16:00")
     click, install = (
-        (pd.to_datetime(frame[name]) - start).dt.total_seconds().to_numpy() / 3600.0
+        np.asarray((pd.to_datetime(frame[name]) - start).dt.total_seconds(), dtype=np.float64) / 3600.0
         for name in ("click_time", "attributed_time")
     )
     log = AuctionLog.from_columns({"time": click * 3600.0, "app": frame["app"].astype(str)}, categorical=("app",))
     assert (np.diff(click) >= 0).all(), "or from_columns would part rows from their hours"
-    return log, click, np.where(np.isnan(install), np.inf, install).astype(np.float64)
+    return log, click, np.where(np.isnan(install), np.inf, install)
 
 
 def test_installs_to_come_are_foreseen_on_a_real_log(data: Path) -> None:

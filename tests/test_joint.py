@@ -171,6 +171,21 @@ def test_rows_that_were_not_shown_teach_nothing() -> None:
     assert both[0].predict(log)[0].tobytes() == both[1].predict(log)[0].tobytes()
 
 
+def test_rows_that_weigh_more_count_more() -> None:
+    """Clicks of weight 3, shown or not: the odds of a click are three times as high, those of a conversion the same."""
+    log, _, _ = traffic(np.random.default_rng(6), 4_000)
+    weight = np.where(log.frame["click"].to_numpy() == 1, 3.0, 1.0)
+    frame = {name: np.repeat(log.frame[name].to_numpy(), 2) for name in ("time", "click", "conversion", *"abcd")}
+    half = AuctionLog.from_columns(frame | {"won": np.tile([False, True], 4_000)}, categorical=tuple("abcd"))
+    odds = []
+    for given in (None, np.stack([np.full(4_000, 50.0), weight], axis=1).ravel()):
+        fit = fit_joint(half, "esmm", 0.2, np.random.default_rng(0), quick("esmm"), weight=given)
+        odds.append([np.exp(np.mean(np.log(p / (1.0 - p)))) for p in fit.joint.predict(log)])
+        shift = [np.mean(cal(p)) / p.mean() for cal, p in zip(fit.calibrators, fit.joint.predict(log), strict=True)]
+        np.testing.assert_allclose(shift, 1.0, atol=0.15)
+    np.testing.assert_allclose(np.divide(*odds[::-1]), [3.0, 1.0], rtol=0.15)
+
+
 def test_calibrators_and_refusals() -> None:
     log, _, _ = traffic(np.random.default_rng(3), 4_000)
     fit = fit_joint(log, "esmm", 0.2, np.random.default_rng(0), quick("esmm", 2))

@@ -1,7 +1,8 @@
 """What the joint models share: the loss over all shown rows, the fit, what is predicted and what is saved.
 
 A model of conversions learned from clicked rows alone knows nothing of those that are not clicked, and has few rows.
-Here P(click and conversion) = pCTR * pCVR is learned from all of them (Ma et al., SIGIR 2018).
+Here P(click and conversion) = pCTR * pCVR is learned from all of them (Ma et al., SIGIR 2018). It helps where what
+draws clicks also draws conversions; where they have nothing in common, a model of its own is somewhat better.
 """
 
 from __future__ import annotations
@@ -63,22 +64,34 @@ class JointConfig(NetworkConfig):
         """Return the untrained network; both its probabilities are the rate."""
 
     def fit(  # type: ignore[override]
-        self, train: AuctionLog, valid: AuctionLog, rng: np.random.Generator, journal: Journal | None = None
+        self,
+        train: AuctionLog,
+        valid: AuctionLog,
+        rng: np.random.Generator,
+        weight: FloatArray | None = None,
+        journal: Journal | None = None,
     ) -> tuple[TrainedJoint, Curve]:
         """Fit both probabilities on shown rows; valid must be later in time than train.
 
+        weight: of the training rows, then of the validation rows.
         Raises InputError where a log lacks clicks or conversions.
         """
         fitted = self.untrained(train, rng)
-        seen, kept = (Rows(fitted.encoder.transform(log), labels_of(log)) for log in (train, valid))
+        early, late = (None, None) if weight is None else (weight[: len(train)], weight[len(train) :])
+        seen, kept = (_rows_of(log, fitted.encoder, part) for log, part in ((train, early), (valid, late)))
         return fitted, fit_network(fitted.network, seen, kept, self, rng, journal)
 
     def refit(  # type: ignore[override]
-        self, log: AuctionLog, epochs: int, rng: np.random.Generator, journal: Journal | None = None
+        self,
+        log: AuctionLog,
+        epochs: int,
+        rng: np.random.Generator,
+        weight: FloatArray | None = None,
+        journal: Journal | None = None,
     ) -> TrainedJoint:
         """Fit on all rows for so many epochs: those that an earlier fit found best."""
         fitted = self.untrained(log, rng)
-        rows = Rows(fitted.encoder.transform(log), labels_of(log))
+        rows = _rows_of(log, fitted.encoder, weight)
         network = refit_network(fitted.network, rows, self, epochs, rng, journal)
         return TrainedJoint(self, fitted.encoder, network)
 
@@ -198,20 +211,25 @@ def fit_joint(
     rng: np.random.Generator,
     config: JointConfig | None = None,
     journal: Journal | None = None,
+    weight: FloatArray | None = None,
 ) -> JointFit:
     """Fit a joint model by name on the shown rows; find the epochs on the last ones, then fit again on all.
 
-    config: the model's own settings where None. journal: where checkpoints go.
+    config: the model's own settings where None. journal: where checkpoints go. weight: (n,) of the log's rows.
     Raises InputError for an unknown name, and where the log lacks clicks or conversions.
     """
     settings = joint_config(name) if config is None else config
-    shown = log.rows(log.frame["won"].to_numpy())
+    won = log.frame["won"].to_numpy()
+    shown, weight = log.rows(won), None if weight is None else weight[won]
     cut = min(max(round(len(shown) * (1.0 - validation_share)), 1), len(shown) - 1)
     valid = shown.rows(slice(cut, len(shown)))
     first, again = (None if journal is None else journal.at(part) for part in ("fit", "refit"))
-    early, curve = settings.fit(shown.rows(slice(0, cut)), valid, rng, first)
+    early, curve = settings.fit(shown.rows(slice(0, cut)), valid, rng, weight, first)
+    if weight is not None:  # as many rows, each as often as it weighs
+        late = weight[cut:]
+        valid = valid.rows(np.sort(rng.choice(len(valid), len(valid), p=late / late.sum())))
     calibrators = _calibrators(early, valid)
-    return JointFit(settings.refit(shown, curve.best, rng, again), curve, calibrators)
+    return JointFit(settings.refit(shown, curve.best, rng, weight, again), curve, calibrators)
 
 
 def joint_config(name: str, settings: dict[str, Any] | None = None) -> JointConfig:
@@ -246,6 +264,11 @@ def towers(n_in: int, config: JointConfig, generator: torch.Generator) -> nn.Mod
     """Return a tower of one output for each task; both add 0 before training."""
     each = (Tower(n_in, config.hidden, generator, dropout=config.dropout, decay=config.decay) for _ in TASKS)
     return nn.ModuleList(each)
+
+
+def _rows_of(log: AuctionLog, encoder: FieldEncoder, weight: FloatArray | None) -> Rows:
+    weights = None if weight is None else weight.astype(np.float32)
+    return Rows(encoder.transform(log), labels_of(log), weights)
 
 
 def _calibrators(early: TrainedJoint, valid: AuctionLog) -> tuple[Calibrator, Calibrator]:
