@@ -102,6 +102,8 @@ class ResponseConfig:
         find_calibrator(self.calibration)
         if self.worth not in WORTHS:
             raise unknown("model of worth", self.worth, WORTHS)
+        if self.joint is not None and self.members > 1:
+            raise InputError(f"a joint model is fitted once: members must be 1 with joint={self.joint}")
         if self.members < 1:
             raise InputError(f"members must be at least 1; got {self.members}")
         if self.min_rows < 2 or self.min_positives < 1:  # noqa: PLR2004 - one row to fit, one to validate
@@ -239,7 +241,8 @@ def _fit_joint(
     settings = joint_config(name)
     settings = settings if config.epochs is None else replace(settings, epochs=config.epochs)
     below = None if journal is None else journal.at(name)
-    found = fit_joint(parts["click"].log, name, config.validation_share, rng, settings, below)
+    click = parts["click"]
+    found = fit_joint(click.log, name, config.validation_share, rng, settings, below, click.weight)
     seconds, models = time.process_time() - clock, []
     for part, task, calibrator in zip(parts.values(), found.joint.tasks, found.calibrators, strict=True):
         model = EventModel(name, task, calibrator)

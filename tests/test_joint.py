@@ -172,18 +172,23 @@ def test_rows_that_were_not_shown_teach_nothing() -> None:
 
 
 def test_rows_that_weigh_more_count_more() -> None:
-    """Clicks of weight 3, shown or not: the odds of a click are three times as high, those of a conversion the same."""
+    """Clicks of weight 3: the odds of a click are three times as high, and conversions given a click as likely.
+
+    Every row is there twice, first not shown and of weight 50: those weights must not be taken for the others.
+    """
     log, _, _ = traffic(np.random.default_rng(6), 4_000)
     weight = np.where(log.frame["click"].to_numpy() == 1, 3.0, 1.0)
     frame = {name: np.repeat(log.frame[name].to_numpy(), 2) for name in ("time", "click", "conversion", *"abcd")}
     half = AuctionLog.from_columns(frame | {"won": np.tile([False, True], 4_000)}, categorical=tuple("abcd"))
-    odds = []
+    odds, converted = [], []
     for given in (None, np.stack([np.full(4_000, 50.0), weight], axis=1).ravel()):
         fit = fit_joint(half, "esmm", 0.2, np.random.default_rng(0), quick("esmm"), weight=given)
-        odds.append([np.exp(np.mean(np.log(p / (1.0 - p)))) for p in fit.joint.predict(log)])
-        shift = [np.mean(cal(p)) / p.mean() for cal, p in zip(fit.calibrators, fit.joint.predict(log), strict=True)]
-        np.testing.assert_allclose(shift, 1.0, atol=0.15)
-    np.testing.assert_allclose(np.divide(*odds[::-1]), [3.0, 1.0], rtol=0.15)
+        click, conversion = fit.joint.predict(log)
+        odds.append(np.exp(np.mean(np.log(click / (1.0 - click)))))
+        converted.append(conversion.mean())
+        assert fit.calibrators[0](click).mean() == pytest.approx(click.mean(), rel=0.15), "calibrated on weighted rows"
+    assert odds[1] / odds[0] == pytest.approx(3.0, rel=0.15)
+    assert converted[1] / converted[0] == pytest.approx(1.0, rel=0.08)
 
 
 def test_calibrators_and_refusals() -> None:
