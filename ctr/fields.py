@@ -82,6 +82,8 @@ class FieldSettings:
     def __post_init__(self) -> None:
         """Check the figures; the lists of JSON become tuples again."""
         object.__setattr__(self, "crosses", tuple(tuple(pair) for pair in self.crosses))
+        if isinstance(self.multi, str):
+            raise InputError(f"fields: multi is a tuple of column names, as ({self.multi!r},); got {self.multi!r}")
         object.__setattr__(self, "multi", tuple(self.multi))
         for name, least in (("min_count", 1), ("buckets", 0), ("most", 1)):
             if getattr(self, name) < least:

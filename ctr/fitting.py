@@ -182,6 +182,7 @@ def fit_response(
         worth: Predictor = Constant(value)
     else:
         worth, note = fit_value(converted, config.validation_share, streams[2])
+        note = note or f"worth of a conversion: log-normal given the features, from {len(converted):,} conversions"
     return FittedResponse(click, conversion, worth), FitReport((click_report, conversion_report), note)
 
 

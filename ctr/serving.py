@@ -56,7 +56,10 @@ class Scorer:
         if precision not in PRECISIONS:
             raise InputError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
         if not isinstance(model.predictor, TrainedNetwork):
-            raise InputError(f"model {model.model!r} is no single network; only those are exported to ONNX")
+            raise InputError(
+                f"model {model.model!r} is no single network; only those are exported to ONNX "
+                "(of an ensemble: one of the response's .members)"
+            )
         encoder = model.predictor.encoder
         widths = encoder.fields, sum(encoder.bags), encoder.numbers
         content = network_bytes(model.predictor.network, widths)

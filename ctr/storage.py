@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +16,6 @@ from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.files import write_atomically
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy.typing as npt
 
 FORMAT = 2
@@ -26,6 +25,7 @@ WEIGHTS = "weights.safetensors"
 
 def save_model(folder: Path, kind: str, settings: dict[str, Any], tensors: dict[str, npt.NDArray[Any]]) -> None:
     """Write a model; the JSON, which names the weights' hash, comes last, so that a torn save is recognised."""
+    folder = Path(folder)  # scripts may give text
     weights = save_tensors({name: np.ascontiguousarray(array) for name, array in tensors.items()})
     write_atomically(folder / WEIGHTS, weights)
     head = {"format": FORMAT, "kind": kind, "weights_sha256": _sha256(weights)}
@@ -35,6 +35,7 @@ def save_model(folder: Path, kind: str, settings: dict[str, Any], tensors: dict[
 
 def load_model(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
     """Read settings and tensors back. Raises InputError where a file is missing, altered, or of another kind."""
+    folder = Path(folder)
     data = _read_json(folder / SETTINGS)
     if data.get("format") != FORMAT or data.get("kind") != kind:
         raise InputError(

@@ -12,6 +12,7 @@ import pandas as pd
 from bidpilot.ctr import metrics
 from bidpilot.ctr.fitting import FitReport, ResponseConfig, fit_response
 from bidpilot.ctr.names import MODELS
+from bidpilot.ctr.response import CONSTANT
 from bidpilot.experiments.config import ALL, AUTO
 
 if TYPE_CHECKING:
@@ -49,12 +50,14 @@ class Candidate:
 
 
 def candidate_models(settings: Settings, log: AuctionLog) -> tuple[str, ...]:
-    """Return the names of the response models to fit.
+    """Return the names of the response models to fit; a joint model takes the place of all.
 
     auto: the log's own predictions where there are no features, else the plain ones. all: every model that suits the
     log and is installed.
     """
     kind = settings.model.kind
+    if settings.model.joint is not None:
+        return (settings.model.joint,)
     features = log.categorical or log.numeric
     if kind == AUTO:
         return ("logged",) if "pctr" in log and not features else PLAIN
@@ -77,7 +80,7 @@ def fit_candidates(
     found = []
     for name, stream in zip(names, rng.spawn(len(names)), strict=True):
         config = ResponseConfig(
-            model=name,
+            model=name if model.joint is None else PLAIN[0],
             epochs=model.epochs,
             members=model.members,
             joint=model.joint,
@@ -107,8 +110,10 @@ def candidate_table(candidates: Sequence[Candidate], held_out: AuctionLog, rng: 
 def advice(table: pd.DataFrame) -> str:
     """Return a sentence that says which model to use, and why."""
     best = table.iloc[0]
+    if best["fitted"] == CONSTANT:
+        return "no model can be told from a constant rate: the training rows have too few clicks"
     if len(table) == 1:
-        return f"use {best['model']}: nothing else was fitted (--set model.kind=all fits every model)"
+        return f"use {best['model']}: nothing else was fitted (--models all fits every model)"
     alike = [row["model"] for _, row in table.iloc[1:].iterrows() if row["worse_low"] <= 0.0]
     better = [row["model"] for _, row in table.iloc[1:].iterrows() if row["worse_high"] < 0.0]
     text = f"use {best['model']}: lowest log loss on the last training rows"

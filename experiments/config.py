@@ -224,7 +224,7 @@ def _explain(error: ValidationError, where: str) -> str:
             group = _group(item["loc"][:-1])
             problems.append(f"unknown setting {name!r}; known: {', '.join(group.model_fields)}")
         else:
-            problems.append(f"setting {name!r}: {item['msg']}, got {item['input']!r}")
+            problems.append(f"setting {name!r}: {item['msg'].removeprefix('Value error, ')}, got {item['input']!r}")
     return where + "; ".join(problems)
 
 

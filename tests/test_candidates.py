@@ -61,7 +61,7 @@ def test_an_unknown_model_is_told_with_the_known_ones(kind: str, complaint: str)
     [(0.1, 0.2, "beyond chance"), (-0.1, 0.1, "cannot be told from it"), (-0.2, -0.1, "b did better")],
 )
 def test_the_advice_follows_the_intervals(low: float, high: float, words: str) -> None:
-    table = pd.DataFrame({"model": ["a", "b"], "worse_low": [0.0, low], "worse_high": [0.0, high]})
+    table = pd.DataFrame({"model": ["a", "b"], "worse_low": [0.0, low], "worse_high": [0.0, high]}).assign(fitted="a")
     assert advice(table).startswith("use a: ")
     assert words in advice(table)
 
@@ -75,3 +75,11 @@ def test_a_checkpoint_of_other_settings_is_refused(log: AuctionLog, tmp_path: Pa
     other = Journal(tmp_path, key="two", every=0.0)
     with pytest.raises(InputError, match=r"other settings.*--resume"):
         fit_candidates(settings("logistic", epochs=2), train, np.random.default_rng(1), journal=other)
+
+
+def test_a_joint_model_takes_the_place_of_all_and_a_constant_is_no_choice(log: AuctionLog) -> None:
+    assert candidate_models(settings("all", joint="esmm"), log) == ("esmm",)
+    found = fit_candidates(settings("auto", joint="esmm", epochs=1), log, np.random.default_rng(1))
+    assert [each.response.click.model for each in found] == [found[0].name] == ["esmm"]
+    few = fit_candidates(settings("logistic"), log.rows(slice(0, 60)), np.random.default_rng(1))
+    assert "too few clicks" in advice(candidate_table(few, log, np.random.default_rng(2)))
