@@ -55,8 +55,9 @@ class Delays:
         Raises InputError where a click is later than now, or a conversion is earlier than its click.
         """
         elapsed = now - click
-        if (elapsed < 0).any():
-            raise InputError(f"row {int(np.argmax(elapsed < 0))} was clicked after now; leave such rows out")
+        if not (elapsed >= 0).all():
+            row = int(np.argmin(elapsed >= 0))
+            raise InputError(f"row {row} was clicked after now, or nobody knows when; leave such rows out")
         if (conversion < click).any():
             raise InputError(f"row {int(np.argmax(conversion < click))} converted before its click")
         converted = np.asarray(conversion <= now)

@@ -221,6 +221,11 @@ def _fit_event(
     if event not in rows.log:
         note = f"the log does not record {event}s: their rate is 0"
         return EventModel(CONSTANT, Constant(0.0)), EventReport(event, CONSTANT, 0, 0, Curve(), IDENTITY.kind, note)
+    if not count:
+        if event == "click":
+            raise InputError(f"{rows.log.source}: no row was won, so nobody saw the ad and there is nothing to learn")
+        note = f"no row was clicked: the rate of {event}s is 0"
+        return EventModel(CONSTANT, Constant(0.0)), EventReport(event, CONSTANT, 0, 0, Curve(), IDENTITY.kind, note)
     settings, positives = config.settings(name), rows.positives
     if settings.trains and (count < config.min_rows or min(positives, count - positives) < config.min_positives):
         rate = (positives + 0.5) / (count + 1.0)

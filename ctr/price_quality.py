@@ -49,7 +49,8 @@ def pit(laws: PriceLaws, seen: Observed, rng: np.random.Generator) -> Uniformity
     """
     low, high = _spans(laws.cdf(seen.amount), seen.kind == EXACT, seen.kind == ABOVE)
     shares = _histogram(low, high)
-    limit = np.where(seen.bid > 0, laws.cdf(np.maximum(seen.bid, 1)), 1.0)  # without a bid nothing is censored
+    shown = ((seen.kind == EXACT) & (seen.bid > 0) & (seen.amount > seen.bid)).any()  # prices of lost rows, too
+    limit = np.where((seen.bid > 0) & ~shown, laws.cdf(np.maximum(seen.bid, 1)), 1.0)  # else nothing is censored
     told = not (seen.kind == AT_MOST).any()  # first price shows no price at all
     gaps = []
     for _ in range(DRAWS):
@@ -84,7 +85,7 @@ def _histogram(low: FloatArray, high: FloatArray) -> FloatArray:
     edges = np.linspace(0.0, 1.0, BINS + 1)
     width = np.maximum(high - low, 1e-12)
     covered = np.clip((edges[1:, None] - low) / width, 0.0, 1.0) - np.clip((edges[:-1, None] - low) / width, 0.0, 1.0)
-    covered[0] += low + width <= 0.0
+    covered[-1] += low >= 1.0
     return np.asarray(covered.mean(axis=1))
 
 

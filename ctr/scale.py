@@ -10,6 +10,9 @@ import numpy as np
 if TYPE_CHECKING:
     from bidpilot.ctr.types import FloatArray
 
+LEAST = 1e-9
+"""Deviation of squeezed numbers below which they differ by rounding alone."""
+
 CLIP = 5.0
 """Standardised numbers end here, so that one outlier cannot move a prediction without bound."""
 
@@ -29,8 +32,9 @@ class Scale:
         sizes = np.abs(known[known != 0.0])
         unit = float(np.median(sizes)) if sizes.size else 1.0
         squeezed = cls(unit, 0.0, 1.0).squeeze(known)
-        deviation = float(squeezed.std()) if known.size else 0.0
-        return cls(unit, float(squeezed.mean()) if known.size else 0.0, deviation if deviation > 0.0 else 1.0)
+        varies = known.size > 0 and known.max() > known.min()  # rounding gives a constant a deviation above 0
+        deviation = max(float(squeezed.std()), LEAST) if varies else 1.0
+        return cls(unit, float(squeezed.mean()) if known.size else 0.0, deviation)
 
     def squeeze(self, values: FloatArray) -> FloatArray:
         """Return sign(x) log(1 + |x| / unit), which tames heavy tails and keeps zero."""

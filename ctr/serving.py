@@ -135,11 +135,12 @@ def quantised(content: bytes) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / NETWORK
         kinds = {"weight_type": QuantType.QInt8, "op_types_to_quantize": ["MatMul", "Gemm"]}
+        before = logging.root.manager.disable
         logging.disable(logging.WARNING)  # it advises a pre-processing that this graph has had
         try:  # reduced: products of 8 bits overflow where the processor has no instruction of its own for them
             quantize_dynamic(model, target, per_channel=True, reduce_range=True, **kinds)
         finally:
-            logging.disable(logging.NOTSET)
+            logging.disable(before)
         return target.read_bytes()
 
 

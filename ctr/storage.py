@@ -26,7 +26,7 @@ WEIGHTS = "weights.safetensors"
 def save_model(folder: Path, kind: str, settings: dict[str, Any], tensors: dict[str, npt.NDArray[Any]]) -> None:
     """Write a model; the JSON, which names the weights' hash, comes last, so that a torn save is recognised."""
     folder = Path(folder)  # scripts may give text
-    weights = save_tensors({name: np.ascontiguousarray(array) for name, array in tensors.items()})
+    weights = save_tensors({name: np.asarray(array, order="C") for name, array in tensors.items()})
     write_atomically(folder / WEIGHTS, weights)
     head = {"format": FORMAT, "kind": kind, "weights_sha256": _sha256(weights)}
     digest = _sha256(_canonical(head | {"settings": settings}))

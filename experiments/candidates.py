@@ -114,7 +114,7 @@ def advice(table: pd.DataFrame) -> str:
         return "no model can be told from a constant rate: the training rows have too few clicks"
     if len(table) == 1:
         return f"use {best['model']}: nothing else was fitted (--models all fits every model)"
-    alike = [row["model"] for _, row in table.iloc[1:].iterrows() if row["worse_low"] <= 0.0]
+    alike = [row["model"] for _, row in table.iloc[1:].iterrows() if not row["worse_low"] > 0.0]
     better = [row["model"] for _, row in table.iloc[1:].iterrows() if row["worse_high"] < 0.0]
     text = f"use {best['model']}: lowest log loss on the last training rows"
     if better:

@@ -13,6 +13,7 @@ from bidpilot.ctr.fitting import ResponseConfig, fit_response
 from bidpilot.ctr.log import AuctionLog
 from bidpilot.ctr.metrics import auc, log_loss
 from bidpilot.ctr.models import logistic
+from bidpilot.ctr.names import MODELS
 from bidpilot.ctr.readers import read_log
 from bidpilot.ctr.response import FittedResponse
 from bidpilot.ctr.synthetic import Exchange, ExchangeConfig
@@ -258,3 +259,23 @@ def test_calibration_by_name(logged: tuple[AuctionLog, Response], name: str, kin
     config = ResponseConfig(model="logistic", epochs=3, calibration=name)
     _, report = fit_response(log, config, np.random.default_rng(1))
     assert report.events[0].calibration.startswith(kind)
+
+
+@pytest.mark.parametrize("model", [name for name in MODELS if name != "logged"])
+def test_every_model_predicts_the_same_from_disk(
+    logged: tuple[AuctionLog, Response], model: str, tmp_path: Path
+) -> None:
+    log = logged[0].rows(slice(0, 6_000))
+    fitted, _ = fit_response(log, ResponseConfig(model=model, epochs=2), np.random.default_rng(1))
+    fitted.save(tmp_path)
+    assert FittedResponse.load(tmp_path).predict(log).pctr.tobytes() == fitted.predict(log).pctr.tobytes()
+
+
+def test_nothing_won_is_nothing_to_learn_and_no_click_is_no_conversion() -> None:
+    lost = _small(click=np.zeros(200, np.int8), won=np.zeros(200, bool))
+    with pytest.raises(InputError, match="no row was won"):
+        fit_response(lost, ResponseConfig(), np.random.default_rng(0))
+    nobody = _small(click=np.zeros(200, np.int8), conversion=np.zeros(200, np.int8))
+    fitted, report = fit_response(nobody, ResponseConfig(), np.random.default_rng(0))
+    assert set(fitted.predict(nobody).pcvr.tolist()) == {0.0}
+    assert "no row was clicked" in " ".join(report.notes)

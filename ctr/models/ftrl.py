@@ -171,14 +171,14 @@ class Learner:
     def loss(self, fields: Fields, rows: Labels) -> float:
         """Return the mean weighted log loss."""
         p = _predict(self.weights(), fields, self.encoder)
-        return float(np.mean(rows.weight * _log_loss(p, rows.label)))
+        return float(rows.weight @ _log_loss(p, rows.label) / rows.weight.sum())
 
     def run_epoch(self, fields: Fields, rows: Labels, rng: np.random.Generator) -> float:
         """Pass over the rows once, shuffled; return the mean loss on the way."""
         n, total = len(rows.label), 0.0
         for part in batches(n, self.config.batch_size, rng):
             total += self.step(Sparse.of(fields.rows(part), self.encoder), rows.label[part], rows.weight[part])
-        return total / n
+        return total / float(rows.weight.sum())
 
     def step(self, x: Sparse, label: FloatArray, weight: FloatArray) -> float:
         """Move every coordinate of a batch, each row's gradient taken at the same weights; return the sum of losses.

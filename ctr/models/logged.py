@@ -9,6 +9,7 @@ import numpy as np
 
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.loop import Curve
+from bidpilot.ctr.metrics import losses
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -27,10 +28,10 @@ class Config:
     def fit(
         self,
         train: AuctionLog,
-        valid: AuctionLog,  # noqa: ARG002
+        valid: AuctionLog,
         event: str,
         rng: np.random.Generator,  # noqa: ARG002
-        weight: FloatArray | None = None,  # noqa: ARG002
+        weight: FloatArray | None = None,
         journal: Journal | None = None,  # noqa: ARG002
     ) -> tuple[Logged, Curve]:
         """Return the model. Raises InputError when the log came without predictions, or for conversions."""
@@ -41,7 +42,12 @@ class Config:
                 f"{train.source}: model 'logged' needs the column pctr, which this log did not come with; "
                 "map it, or choose another model"
             )
-        return Logged(), Curve()
+        p, y = valid.frame["pctr"].to_numpy(np.float64), valid.frame[event].to_numpy(np.float64)
+        if not ((p >= 0.0) & (p <= 1.0)).all():
+            return Logged(), Curve()  # predict tells which row of the whole log is wrong
+        late = np.ones(len(y)) if weight is None else weight[len(train) :]
+        loss = float(late @ losses(y, p) / late.sum())
+        return Logged(), Curve((loss,), (loss,))
 
     def refit(
         self,

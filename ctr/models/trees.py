@@ -181,7 +181,8 @@ class Codes:
         there = bag >= 0
         count = there.sum(1, keepdims=True)
         total = (self.code[np.maximum(bag, 0)] * there).sum(1, keepdims=True)
-        return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan))
+        means = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+        return np.zeros_like(means) if np.isnan(means).all() else np.asarray(means)  # binning needs a number
 
 
 def _total(fields: Fields, weight: FloatArray, size: int) -> FloatArray:

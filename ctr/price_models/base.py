@@ -69,7 +69,7 @@ class Observed:
     @property
     def identified(self) -> int:
         """Return the highest amount that says anything about the law, micro-currency."""
-        return int(self.amount.max())
+        return max(int(self.amount.max()), 1)
 
     def rows(self, part: BoolArray | IntArray | slice) -> Observed:
         """Return some rows."""

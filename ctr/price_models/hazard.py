@@ -42,8 +42,8 @@ class Config(PriceNetworkConfig):
     def __post_init__(self) -> None:
         """Check the figures."""
         super().__post_init__()
-        if self.bins < 4:  # noqa: PLR2004 - two ends and something between
-            raise InputError(f"bins must be at least 4; got {self.bins}")
+        if self.bins < 5:  # noqa: PLR2004 - two ends and something between
+            raise InputError(f"bins must be at least 5; got {self.bins}")
 
     def build(self, encoder: FieldEncoder, rate: float, generator: torch.Generator) -> Hazard:  # noqa: ARG002
         """Return the untrained network."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bidpilot.ctr.calibration import pava
+from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.price_models.base import ABOVE, EXACT, Censoring, Observed, PriceLaws, knots_of
 from bidpilot.ctr.prices import kaplan_meier
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from bidpilot.ctr.types import FloatArray, IntArray
 
 SMALL = 1e-12
+FEWEST = 5
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,11 @@ class Config:
     """Settings. knots: points of the law, at most, between which log price is uniform; see knots_of."""
 
     knots: int = 400
+
+    def __post_init__(self) -> None:
+        """Raise InputError for too few knots."""
+        if self.knots < FEWEST:
+            raise InputError(f"knots must be at least {FEWEST}; got {self.knots}")
 
     def fit(
         self,
@@ -43,7 +50,9 @@ class Config:
         kind = np.concatenate([early.kind, late.kind])
         grid, cdf = kaplan_meier(amount, kind == EXACT) if (kind == EXACT).any() else _isotonic(amount, kind)
         keep = knots_of(cdf, self.knots)
-        return OneLaw(np.maximum(grid[keep], 1), cdf[keep], int(amount.max()))
+        knots = np.maximum(grid[keep], 1)
+        last = np.append(np.diff(knots) > 0, True)  # prices of 0 and 1 share a knot
+        return OneLaw(knots[last], cdf[keep][last], max(int(amount.max()), 1))
 
     def restore(self, settings: dict[str, Any], tensors: dict[str, npt.NDArray[Any]]) -> OneLaw:
         """Rebuild what OneLaw.settings and .tensors returned."""
@@ -78,8 +87,8 @@ class Same(PriceLaws):
         """Begin a knot below the lowest price, where the law is 0."""
         start = np.log(float(grid[0])) - 0.1
         self._grid, self._cdf = grid, cdf
-        self._x = np.unique(np.concatenate([[start], np.log(grid.astype(np.float64))]))
-        self._y = np.concatenate([[0.0], np.maximum.accumulate(cdf)])[: len(self._x)]
+        self._x = np.concatenate([[start], np.log(grid.astype(np.float64))])
+        self._y = np.concatenate([[0.0], np.maximum.accumulate(cdf)])
         self.identified, self._count = identified, count
 
     def __len__(self) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.price_models.network import PriceNetwork, PriceNetworkConfig
 
 if TYPE_CHECKING:
@@ -26,6 +27,12 @@ class Config(PriceNetworkConfig):
     """Settings: those of all price networks. components: of the mixture."""
 
     components: int = 4
+
+    def __post_init__(self) -> None:
+        """Check the figures."""
+        super().__post_init__()
+        if self.components < 1:
+            raise InputError(f"components must be at least 1; got {self.components}")
 
     def build(self, encoder: FieldEncoder, rate: float, generator: torch.Generator) -> Mixture:  # noqa: ARG002
         """Return the untrained network."""

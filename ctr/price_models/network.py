@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.fields import FieldEncoder
 from bidpilot.ctr.loop import Curve, Rows, fit_network, scores, torch_generator
 from bidpilot.ctr.network import Network, Tower
@@ -35,6 +36,12 @@ class PriceNetworkConfig(NetworkConfig):
     dimension: int = 8
     hidden: tuple[int, ...] = (32,)
     decay: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the figures."""
+        super().__post_init__()
+        if self.negatives != 1.0:
+            raise InputError(f"prices have no negatives to drop: negatives must be 1; got {self.negatives}")
 
     @abstractmethod
     def build(self, encoder: FieldEncoder, rate: float, generator: torch.Generator) -> PriceNetwork:
