@@ -141,10 +141,8 @@ def _figures(ours: float, plain: float) -> tuple[str, str, str]:
 
 
 def _machine() -> str:
-    able = "has" if has_bfloat16() else "has no"
-    return (
-        f"This processor {able} bfloat16 ({torch.backends.cpu.get_cpu_capability()}); the public figures' machine had."
-    )
+    able = "has bfloat16, in which layers train" if has_bfloat16() else "has no bfloat16: layers train in float32"
+    return f"This processor ({torch.backends.cpu.get_cpu_capability()}) {able}."
 
 
 def _shown(rows: tuple[Row, ...]) -> tqdm[Row]:
