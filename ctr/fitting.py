@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
 from bidpilot.ctr import models
 from bidpilot.ctr.calibration import IDENTITY
 from bidpilot.ctr.calibrators import find_calibrator
@@ -21,6 +19,7 @@ from bidpilot.ctr.response import CONSTANT, Ensemble, EventModel, FittedResponse
 from bidpilot.ctr.value import fit_value
 
 if TYPE_CHECKING:
+    import numpy as np
     import numpy.typing as npt
 
     from bidpilot.ctr.journal import Journal
@@ -267,8 +266,8 @@ def _fitted(
     train, valid = log.rows(slice(0, cut)), log.rows(slice(cut, count))
     predictor, curve = settings.fit(train, valid, event, rng, weight, rows.part("fit"))
     fresh, late = (valid, slice(cut, None)) if settings.trains else (log, slice(None))
-    if weight is not None:  # as many rows, each as often as it weighs
-        fresh = fresh.rows(np.sort(rng.choice(len(fresh), len(fresh), p=weight[late] / weight[late].sum())))
+    if weight is not None:
+        fresh = fresh.resampled(weight[late], rng)
     calibrator = find_calibrator(config.calibration)(predictor.predict(fresh), fresh.frame[event].to_numpy())
     streams = [rng, *rng.spawn(config.members - 1)] if settings.trains else [rng]
     members = tuple(

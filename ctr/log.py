@@ -13,7 +13,7 @@ from bidpilot.ctr.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bidpilot.ctr.types import BoolArray, IntArray
+    from bidpilot.ctr.types import BoolArray, FloatArray, IntArray
 
 SECONDS_PER_HOUR = 3600
 SECONDS_PER_DAY = 24 * SECONDS_PER_HOUR
@@ -113,6 +113,10 @@ class AuctionLog:
         """Return the log of the kept rows; the order must stay that of time."""
         part = self.frame.loc[keep] if isinstance(keep, np.ndarray) and keep.dtype == bool else self.frame.iloc[keep]
         return replace(self, frame=part.reset_index(drop=True))
+
+    def resampled(self, weight: FloatArray, rng: np.random.Generator) -> AuctionLog:
+        """Return as many rows, each as often as its weight (n,) says on average; the order stays that of time."""
+        return self.rows(np.sort(rng.choice(len(self), len(self), p=weight / weight.sum())))
 
     @classmethod
     def from_columns(

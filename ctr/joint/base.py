@@ -225,9 +225,8 @@ def fit_joint(
     valid = shown.rows(slice(cut, len(shown)))
     first, again = (None if journal is None else journal.at(part) for part in ("fit", "refit"))
     early, curve = settings.fit(shown.rows(slice(0, cut)), valid, rng, weight, first)
-    if weight is not None:  # as many rows, each as often as it weighs
-        late = weight[cut:]
-        valid = valid.rows(np.sort(rng.choice(len(valid), len(valid), p=late / late.sum())))
+    if weight is not None:
+        valid = valid.resampled(weight[cut:], rng)
     calibrators = _calibrators(early, valid)
     return JointFit(settings.refit(shown, curve.best, rng, weight, again), curve, calibrators)
 
