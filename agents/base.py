@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from bidpilot.agents.space import Space
     from bidpilot.ctr.types import FloatArray
     from bidpilot.envs.day import Day, Opportunities
     from bidpilot.envs.forecast import Forecast
@@ -61,5 +62,5 @@ class PolicyConfig(Protocol):
         """Build the policy, with the past at hand."""
 
     @classmethod
-    def candidates(cls) -> tuple[Self, ...]:
-        """Return the settings that tuning tries, the default first."""
+    def space(cls) -> Space:
+        """Return what tuning may try of the fields; empty where there is nothing to tune."""

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bidpilot.agents.space import Span
+
 if TYPE_CHECKING:
     from bidpilot.agents.base import Past
+    from bidpilot.agents.space import Space
     from bidpilot.ctr.types import FloatArray
     from bidpilot.envs.day import Opportunities
     from bidpilot.envs.types import Campaign, CampaignState
-
-STEPS = np.geomspace(0.25, 4.0, 9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +28,9 @@ class Config:
         return Constant(self, past)
 
     @classmethod
-    def candidates(cls) -> tuple[Self, ...]:
-        """Return the settings that tuning tries, the default first."""
-        return tuple(cls(float(f)) for f in sorted(STEPS, key=lambda f: abs(np.log(f))))
+    def space(cls) -> Space:
+        """Return what tuning may try."""
+        return {"factor": Span(0.25, 4.0)}
 
 
 class Constant:

@@ -7,14 +7,16 @@ profile of traffic and prices rather than budget / ticks. The step is relative, 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bidpilot.agents.planned import PlannedPolicy
+from bidpilot.agents.space import Span
 
 if TYPE_CHECKING:
     from bidpilot.agents.base import Past
+    from bidpilot.agents.space import Space
     from bidpilot.envs.types import CampaignState
 
 
@@ -29,9 +31,9 @@ class Config:
         return Dual(self, past)
 
     @classmethod
-    def candidates(cls) -> tuple[Self, ...]:
-        """Return the settings that tuning tries, the default first."""
-        return tuple(cls(e) for e in (0.07, 0.01, 0.02, 0.03, 0.05, 0.1, 0.15, 0.2, 0.3))
+    def space(cls) -> Space:
+        """Return what tuning may try."""
+        return {"eta": Span(0.01, 0.3)}
 
 
 class Dual(PlannedPolicy):

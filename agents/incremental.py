@@ -7,15 +7,17 @@ this.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bidpilot.agents.base import MultiplierPolicy
+from bidpilot.agents.space import Span
 from bidpilot.envs.controller import GAIN, Campaigns, Controller
 
 if TYPE_CHECKING:
     from bidpilot.agents.base import Past
+    from bidpilot.agents.space import Space
     from bidpilot.ctr.types import FloatArray
     from bidpilot.envs.types import Campaign, CampaignState
 
@@ -31,9 +33,9 @@ class Config:
         return Incremental(self, past)
 
     @classmethod
-    def candidates(cls) -> tuple[Self, ...]:
-        """Return the settings that tuning tries, the default first."""
-        return tuple(cls(g) for g in (GAIN, 0.01, 0.02, 0.04, 0.07, 0.1, 0.2, 0.3, 0.45))
+    def space(cls) -> Space:
+        """Return what tuning may try."""
+        return {"gain": Span(0.01, 0.45)}
 
 
 class Incremental(MultiplierPolicy):

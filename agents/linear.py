@@ -6,14 +6,16 @@ With a budget and second price this is the form of the optimum; only the multipl
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bidpilot.agents.base import MultiplierPolicy
+from bidpilot.agents.space import Span
 
 if TYPE_CHECKING:
     from bidpilot.agents.base import Past
+    from bidpilot.agents.space import Space
     from bidpilot.ctr.types import FloatArray
     from bidpilot.envs.types import Campaign, CampaignState
 
@@ -29,9 +31,9 @@ class Config:
         return Linear(self, past)
 
     @classmethod
-    def candidates(cls) -> tuple[Self, ...]:
-        """Return the settings that tuning tries, the default first."""
-        return tuple(cls(f) for f in (1.0, 0.95, 1.05, 0.9, 1.1, 0.8, 1.2, 0.7, 1.4))
+    def space(cls) -> Space:
+        """Return what tuning may try."""
+        return {"factor": Span(0.7, 1.4)}
 
 
 class Linear(MultiplierPolicy):

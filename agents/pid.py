@@ -7,14 +7,16 @@ The integral is clipped and stands still while nothing is offered, so that it do
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bidpilot.agents.planned import PlannedPolicy
+from bidpilot.agents.space import Span
 
 if TYPE_CHECKING:
     from bidpilot.agents.base import Past
+    from bidpilot.agents.space import Space
     from bidpilot.envs.types import Campaign, CampaignState
 
 
@@ -33,10 +35,9 @@ class Config:
         return Pid(self, past)
 
     @classmethod
-    def candidates(cls) -> tuple[Self, ...]:
-        """Return the settings that tuning tries, the default first."""
-        grid = [(kp, ki) for kp in (0.05, 0.15, 0.4) for ki in (0.01, 0.05, 0.15)]
-        return (cls(), *(cls(kp, ki) for kp, ki in grid if (kp, ki) != (cls().kp, cls().ki)))
+    def space(cls) -> Space:
+        """Return what tuning may try."""
+        return {"kp": Span(0.03, 0.6), "ki": Span(0.005, 0.2)}
 
 
 class Pid(PlannedPolicy):

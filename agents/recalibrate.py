@@ -7,15 +7,17 @@ rule is envs/controller.Controller with a prior; in Targeting a learned policy's
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bidpilot.agents.base import MultiplierPolicy
+from bidpilot.agents.space import Span
 from bidpilot.envs.controller import GAIN, Campaigns, Controller
 
 if TYPE_CHECKING:
     from bidpilot.agents.base import Past
+    from bidpilot.agents.space import Space
     from bidpilot.ctr.types import FloatArray
     from bidpilot.envs.types import Campaign, CampaignState
 
@@ -32,10 +34,9 @@ class Config:
         return Recalibrate(self, past)
 
     @classmethod
-    def candidates(cls) -> tuple[Self, ...]:
-        """Return the settings that tuning tries, the default first."""
-        grid = [(k, g) for k in (7.0, 20.0, 60.0) for g in (0.07, 0.15, 0.3)]
-        return (cls(), *(cls(k, g) for k, g in grid if (k, g) != (cls().prior, cls().gain)))
+    def space(cls) -> Space:
+        """Return what tuning may try."""
+        return {"prior": Span(5.0, 80.0), "gain": Span(0.03, 0.4)}
 
 
 class Recalibrate(MultiplierPolicy):

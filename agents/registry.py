@@ -24,7 +24,7 @@ def policies() -> dict[str, type[PolicyConfig]]:
         if module.name in TRAINERS:
             continue
         config = getattr(importlib.import_module(module.name), "Config", None)
-        if isinstance(config, type) and hasattr(config, "candidates"):
+        if isinstance(config, type) and hasattr(config, "space"):
             found[module.name.rpartition(".")[2]] = cast("type[PolicyConfig]", config)
     return found
 
@@ -43,6 +43,6 @@ def find_policy(name: str) -> type[PolicyConfig]:
         config = importlib.import_module(name).Config
     except (ImportError, AttributeError, TypeError) as error:
         raise InputError(f"policy module {name!r} must be importable and define Config: {error}") from error
-    if not (hasattr(config, "build") and hasattr(config, "candidates")):
-        raise InputError(f"policy module {name!r}: its Config must have build and candidates, see bidpilot.agents.base")
+    if not (hasattr(config, "build") and hasattr(config, "space")):
+        raise InputError(f"policy module {name!r}: its Config must have build and space, see bidpilot.agents.base")
     return cast("type[PolicyConfig]", config)

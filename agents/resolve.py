@@ -8,14 +8,16 @@ days.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bidpilot.agents.planned import PlannedPolicy
+from bidpilot.agents.space import Span
 
 if TYPE_CHECKING:
     from bidpilot.agents.base import Past
+    from bidpilot.agents.space import Space
     from bidpilot.ctr.types import FloatArray
     from bidpilot.envs.types import Campaign, CampaignState
 
@@ -35,10 +37,9 @@ class Config:
         return Resolve(self, past)
 
     @classmethod
-    def candidates(cls) -> tuple[Self, ...]:
-        """Return the settings that tuning tries, the default first."""
-        grid = [(w, t) for w in (6, 12, 48) for t in (0.01, 0.03, 0.1)]
-        return (cls(), *(cls(w, t) for w, t in grid if (w, t) != (cls().window, cls().trust)))
+    def space(cls) -> Space:
+        """Return what tuning may try."""
+        return {"window": Span(4, 48, whole=True), "trust": Span(0.005, 0.15)}
 
 
 class Resolve(PlannedPolicy):

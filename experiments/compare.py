@@ -70,7 +70,7 @@ def baselines(settings: Settings, arena: Arena) -> list[Contender]:
     if settings.tuned:
         chosen = tune(configs, arena.past, arena.tune, settings.budgets, settings.auction)
     else:
-        chosen = {(name, share): configs[name].candidates()[0] for name in names for share in settings.budgets}
+        chosen = {(name, share): configs[name]() for name in names for share in settings.budgets}
     built = {key: config.build(arena.past) for key, config in chosen.items()}
     return [
         Contender(

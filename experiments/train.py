@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save
 from bidpilot.agents import incremental, recalibrate
 from bidpilot.agents.bundle import policy_settings, policy_tensors, restore_policy
 from bidpilot.agents.learned import Actor, Floats, LearnedPolicy
+from bidpilot.agents.space import spread
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.files import write_atomically
 from bidpilot.envs.features import bounds
@@ -80,8 +81,8 @@ def scenario_of(settings: Settings, arena: Arena) -> Scenario:
     campaigns = [campaign_for(arena.tune, share, settings.auction) for share in settings.budgets]
     scenario = find_scenario(settings.scenario)
     scenario = replace(scenario, rules=replace(scenario.rules, auction=settings.auction))
-    paced = [replace(scenario, gain=config.gain) for config in incremental.Config.candidates()]
-    corrected = [replace(scenario, gain=c.gain, prior=c.prior) for c in recalibrate.Config.candidates()]
+    paced = [replace(scenario, gain=config.gain) for config in spread(incremental.Config)]
+    corrected = [replace(scenario, gain=c.gain, prior=c.prior) for c in spread(recalibrate.Config)]
 
     def score(candidate: Scenario) -> float:
         policy = silent_policy(candidate, arena)

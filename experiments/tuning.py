@@ -8,6 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from bidpilot.agents.rollout import run_episode
+from bidpilot.agents.space import spread
 from bidpilot.ctr.types import MICROS
 from bidpilot.envs.hindsight import best_value
 from bidpilot.envs.types import COLUMNS, Campaign, Rules
@@ -48,6 +49,6 @@ def tune(
     work = [(name, share) for name in configs for share in shares]
     for name, share in tqdm(work, desc="tune baselines", unit="policy x budget", disable=None):
         campaign = campaign_for(days, share, auction)
-        trials = [(config, scores(config.build(past), days, campaign).mean()) for config in configs[name].candidates()]
+        trials = [(config, scores(config.build(past), days, campaign).mean()) for config in spread(configs[name])]
         chosen[name, share] = max(trials, key=lambda trial: trial[1])[0]
     return chosen

@@ -49,8 +49,3 @@ def test_a_larger_budget_bids_more(past: Past) -> None:
         policy.reset(campaign(past, share), np.random.default_rng(0))
         amounts.append(policy.amount)
     assert amounts == sorted(set(amounts))
-
-
-def test_tuning_tries_factors_from_a_quarter_to_four() -> None:
-    factors = [config.factor for config in Config.candidates()]
-    assert (min(factors), max(factors)) == pytest.approx((0.25, 4.0))

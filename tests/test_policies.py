@@ -14,6 +14,7 @@ from bidpilot.agents.base import MultiplierPolicy, Past
 from bidpilot.agents.oracle import Oracle
 from bidpilot.agents.registry import policies
 from bidpilot.agents.rollout import run_episode
+from bidpilot.agents.space import TRIALS, Span, spread
 from bidpilot.ctr.types import MICROS
 from bidpilot.envs.day import Day, Hidden, Opportunities
 from bidpilot.envs.episode import Episode
@@ -213,9 +214,13 @@ def test_no_method_of_a_policy_takes_a_day_or_what_is_hidden(name: str, pasts: d
 @pytest.mark.parametrize("name", NAMES)
 def test_tuning_gives_every_policy_the_same_number_of_trials(name: str) -> None:
     config: type[PolicyConfig] = policies()[name]
-    candidates = config.candidates()
-    assert candidates[0] == config()
-    assert len(candidates) == len(set(candidates)) == 9
+    tried = spread(config)
+    assert tried[0] == config()
+    assert len(tried) == len(set(tried)) == (TRIALS if config.space() else 1)
+    for field_name, field in config.space().items():
+        values = [getattr(settings, field_name) for settings in tried[1:]]
+        if isinstance(field, Span):
+            assert all(field.low <= value <= field.high for value in values)
 
 
 REFERENCE = {"linear": 0.884, "pid": 0.989, "incremental": 0.9935, "dual": 0.984, "resolve": 0.993}

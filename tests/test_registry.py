@@ -41,14 +41,14 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 
 def test_a_users_own_module_is_found_by_its_dotted_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "our_house").mkdir()
-    (tmp_path / "our_house" / "ours.py").write_text("class Config:\n    build = candidates = None\n")
+    (tmp_path / "our_house" / "ours.py").write_text("class Config:\n    build = space = None\n")
     (tmp_path / "our_house" / "half.py").write_text("class Config: pass\n")
     (tmp_path / "our_house" / "empty.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
     assert find_policy("our_house.ours").__module__ == "our_house.ours"
-    with pytest.raises(InputError, match="must have build and candidates"):
+    with pytest.raises(InputError, match="must have build and space"):
         find_policy("our_house.half")
-    with pytest.raises(InputError, match="must have build and candidates"):
+    with pytest.raises(InputError, match="must have build and space"):
         find_policy("bidpilot.agents.sb3")
     with pytest.raises(InputError, match=r"'our_house\.empty' must be importable and define Config"):
         find_policy("our_house.empty")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from bidpilot.agents.bandits.thompson import Thompson
+from bidpilot.agents.space import Span
 
 if TYPE_CHECKING:
     from bidpilot.agents.base import Past
+    from bidpilot.agents.space import Space
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,6 @@ class Config:
         return Thompson(self.weight, past, self.decay)
 
     @classmethod
-    def candidates(cls) -> tuple[Self, ...]:
-        """Return the settings that tuning tries, the default first."""
-        grid = [(w, d) for w in (10.0, 40.0, 160.0) for d in (0.97, 0.99, 0.997)]
-        return (cls(), *(cls(w, d) for w, d in grid if (w, d) != (cls().weight, cls().decay)))
+    def space(cls) -> Space:
+        """Return what tuning may try."""
+        return {"weight": Span(5.0, 320.0), "decay": Span(0.95, 0.999, log=False)}

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bidpilot.agents.bandits.arms import LadderBandit
+from bidpilot.agents.space import Span
 
 if TYPE_CHECKING:
     from bidpilot.agents.base import Past
+    from bidpilot.agents.space import Space
     from bidpilot.ctr.types import FloatArray
 
 
@@ -25,9 +27,9 @@ class Config:
         return Thompson(self.weight, past)
 
     @classmethod
-    def candidates(cls) -> tuple[Self, ...]:
-        """Return the settings that tuning tries, the default first."""
-        return tuple(cls(w) for w in (10.0, 1.0, 3.0, 5.0, 20.0, 40.0, 80.0, 160.0, 320.0))
+    def space(cls) -> Space:
+        """Return what tuning may try."""
+        return {"weight": Span(1.0, 320.0)}
 
 
 class Thompson(LadderBandit):

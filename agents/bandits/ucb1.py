@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bidpilot.agents.bandits.arms import LadderBandit
+from bidpilot.agents.space import Span
 
 if TYPE_CHECKING:
     from bidpilot.agents.base import Past
+    from bidpilot.agents.space import Space
     from bidpilot.ctr.types import FloatArray
 
 
@@ -25,9 +27,9 @@ class Config:
         return Ucb1(self, past)
 
     @classmethod
-    def candidates(cls) -> tuple[Self, ...]:
-        """Return the settings that tuning tries, the default first."""
-        return tuple(cls(w) for w in (0.3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.7, 1.0))
+    def space(cls) -> Space:
+        """Return what tuning may try."""
+        return {"width": Span(0.01, 1.0)}
 
 
 class Ucb1(LadderBandit):
