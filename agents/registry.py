@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bidpilot.agents.base import PolicyConfig
 
 
-TRAINERS = ("bidpilot.agents.sb3", "bidpilot.agents.sb3_vector")
+TRAINERS = ("bidpilot.agents.algorithms", "bidpilot.agents.sb3", "bidpilot.agents.sb3_vector")
 """They train policies but are none; importing them takes seconds, for torch and Stable-Baselines3."""
 
 

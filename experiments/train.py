@@ -40,14 +40,14 @@ PROBES = 1_000
 
 def train(run: Run, source: Source | None = None) -> pd.DataFrame:
     """Train the run's learner, save it under its folder, and return the learning curve (also learning.csv)."""
-    from bidpilot.agents import sb3
+    from bidpilot.agents import algorithms, sb3
 
     settings = run.settings
     arena = prepare(run, source or load_source(run.settings))
     scenario = scenario_of(settings, arena)
     market, forecast = ReplayMarket(arena.past.days), arena.past.forecast
     learner = settings.learner
-    config = sb3.Config(
+    config = algorithms.Config(
         algorithm=learner.algorithm,
         steps=learner.steps,
         envs=learner.envs,

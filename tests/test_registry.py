@@ -49,7 +49,7 @@ def test_a_users_own_module_is_found_by_its_dotted_name(tmp_path: Path, monkeypa
     with pytest.raises(InputError, match="must have build and space"):
         find_policy("our_house.half")
     with pytest.raises(InputError, match="must have build and space"):
-        find_policy("bidpilot.agents.sb3")
+        find_policy("bidpilot.agents.algorithms")
     with pytest.raises(InputError, match=r"'our_house\.empty' must be importable and define Config"):
         find_policy("our_house.empty")
 

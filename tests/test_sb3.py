@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from bidpilot.agents import incremental, sb3
+from bidpilot.agents import algorithms, incremental, sb3
+from bidpilot.agents.algorithms import ALGORITHMS, actor_of
 from bidpilot.agents.base import Past
 from bidpilot.agents.learned import Actor, Floats, LearnedPolicy
 from bidpilot.agents.rollout import run_episode
@@ -26,11 +27,12 @@ from bidpilot.envs.types import Campaign
 
 if TYPE_CHECKING:
     from bidpilot.agents.base import BiddingPolicy
+    from bidpilot.agents.trained import Trained
     from bidpilot.ctr.types import FloatArray
     from bidpilot.envs.bidding import BiddingEnv
     from bidpilot.envs.day import Day
 
-PPO = sb3.Config(steps=384, envs=2, rollout=96, batch=64, epochs=2, hidden=(16, 16), evaluations=3)
+PPO = algorithms.Config(steps=384, envs=2, rollout=96, batch=64, epochs=2, hidden=(16, 16), evaluations=3)
 SAC = replace(PPO, algorithm="sac", steps=160, batch=32, evaluations=2)
 
 
@@ -73,7 +75,7 @@ class Job:
                 observation, _ = env.reset()
         return np.array(met)
 
-    def train(self, config: sb3.Config, seed: int) -> sb3.Trained:
+    def train(self, config: algorithms.Config, seed: int) -> Trained:
         """Train."""
         return sb3.train(config, self.env, self.validate, self.observe, seed)
 
@@ -86,11 +88,11 @@ def job() -> Job:
 
 
 @pytest.fixture(scope="module", params=[PPO, SAC], ids=lambda config: config.algorithm)
-def trained(job: Job, request: pytest.FixtureRequest) -> tuple[sb3.Config, sb3.Trained]:
+def trained(job: Job, request: pytest.FixtureRequest) -> tuple[algorithms.Config, Trained]:
     return request.param, job.train(request.param, 1)
 
 
-def test_the_same_seed_gives_the_same_weights_and_curve(job: Job, trained: tuple[sb3.Config, sb3.Trained]) -> None:
+def test_the_same_seed_gives_the_same_weights_and_curve(job: Job, trained: tuple[algorithms.Config, Trained]) -> None:
     config, first = trained
     second = job.train(config, 1)
     assert first.curve.equals(second.curve)
@@ -105,9 +107,9 @@ def test_the_same_seed_gives_the_same_weights_and_curve(job: Job, trained: tuple
 
 def test_the_discount_is_1_and_the_learning_rate_never_negative(job: Job) -> None:
     """SB3 overshoots the asked steps to a whole rollout: what is left is then below 0."""
-    for algorithm in sb3.ALGORITHMS:
+    for algorithm in ALGORITHMS:
         env = VecNormalize(DummyVecEnv([job.env]), gamma=1.0)
-        model = sb3.ALGORITHMS[algorithm](replace(PPO, algorithm=algorithm, envs=1), env, 0)
+        model = ALGORITHMS[algorithm](replace(PPO, algorithm=algorithm, envs=1), env, 0)
         assert vars(model)["gamma"] == 1.0
         assert min(model.lr_schedule(left) for left in (1.0, 0.5, 0.0, -2.0)) >= 0.0
 
@@ -117,8 +119,8 @@ def test_the_actor_normalises_as_sb3s_own_wrapper_does(job: Job) -> None:
     env.reset()
     for _ in range(60):
         env.step(np.array([env.action_space.sample()]))
-    model = sb3.ALGORITHMS["ppo"](replace(PPO, envs=1), env, 0)
-    actor = sb3.actor_of(model, env)
+    model = ALGORITHMS["ppo"](replace(PPO, envs=1), env, 0)
+    actor = actor_of(model, env)
     raw = np.asarray(env.get_original_obs(), dtype=np.float32)
     expected, _ = model.predict(np.asarray(env.normalize_obs(raw)), deterministic=True)
     np.testing.assert_allclose(actor(raw), np.asarray(expected, dtype=np.float64), atol=1e-6)
@@ -129,7 +131,7 @@ def test_another_seed_gives_another_policy(job: Job) -> None:
     assert not (one.actor.weights[0] == two.actor.weights[0]).all()
 
 
-def test_the_network_taken_out_answers_as_sb3_does(trained: tuple[sb3.Config, sb3.Trained]) -> None:
+def test_the_network_taken_out_answers_as_sb3_does(trained: tuple[algorithms.Config, Trained]) -> None:
     _, result = trained
     assert result.observations.shape == (200, len(names(FEATURES, 8)))
     assert result.actions.shape == (200, 8)
@@ -137,7 +139,9 @@ def test_the_network_taken_out_answers_as_sb3_does(trained: tuple[sb3.Config, sb
     assert np.abs(result.actor(result.observations) - result.actions).max() <= 1e-5
 
 
-def test_the_curve_has_every_validation_and_the_best_is_kept(job: Job, trained: tuple[sb3.Config, sb3.Trained]) -> None:
+def test_the_curve_has_every_validation_and_the_best_is_kept(
+    job: Job, trained: tuple[algorithms.Config, Trained]
+) -> None:
     config, result = trained
     curve = result.curve
     assert list(curve.columns) == ["steps", "score", "low", "high"]
@@ -164,7 +168,7 @@ def test_a_policy_that_was_better_before_is_kept_and_probed(job: Job) -> None:
     assert result.curve["low"].tolist() == result.curve["score"].tolist()  # one day has no spread
 
 
-def test_the_untrained_policy_is_nearly_the_controller(job: Job, trained: tuple[sb3.Config, sb3.Trained]) -> None:
+def test_the_untrained_policy_is_nearly_the_controller(job: Job, trained: tuple[algorithms.Config, Trained]) -> None:
     config, result = trained
     if config.algorithm == "ppo":  # its head starts a hundred times smaller than the others
         controller = job.scores(incremental.Config().build(Past((), job.forecast))).mean()
@@ -198,7 +202,7 @@ def test_ppo_learns_what_the_controller_cannot_know() -> None:
     held_out = draw_days(judged, 40, stream)
     job = Job(ReplayMarket(days[:40]), Forecast.of(days[:8]), scenario, held_out)
     controller = incremental.Config(scenario.gain).build(Past((), job.forecast))
-    result = job.train(sb3.Config(steps=100_000), 1)
+    result = job.train(algorithms.Config(steps=100_000), 1)
     assert result.curve["score"].max() - job.scores(controller).mean() >= 0.005
     fresh = replace(job, held_out=draw_days(judged, 40, stream))
     gain = fresh.validate(result.actor) - fresh.validate(silenced(result.actor))
