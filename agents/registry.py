@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 TRAINERS = ("bidpilot.agents.algorithms", "bidpilot.agents.sb3", "bidpilot.agents.sb3_vector")
 """They train policies but are none; importing them takes seconds, for torch and Stable-Baselines3."""
 
+OFFLINE = "bidpilot.agents.offline"
+"""The package of those that learn from logs: likewise."""
+
 
 def policies() -> dict[str, type[PolicyConfig]]:
     """Return the Config of every policy in the package, by name."""
     found: dict[str, type[PolicyConfig]] = {}
     for module in pkgutil.walk_packages(bidpilot.agents.__path__, "bidpilot.agents."):
-        if module.name in TRAINERS:
+        if module.name in TRAINERS or module.name.startswith(f"{OFFLINE}."):
             continue
         config = getattr(importlib.import_module(module.name), "Config", None)
         if isinstance(config, type) and hasattr(config, "space"):

@@ -1,0 +1,1 @@
+"""Learners from logs alone: imitation, cloning, offline reinforcement learning, sequence models."""
