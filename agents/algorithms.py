@@ -6,14 +6,12 @@ initial noise around the controller (the zero action).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-from stable_baselines3 import PPO, SAC
-
-from bidpilot.agents.learned import Actor
+from bidpilot.agents import off_policy, on_policy
+from bidpilot.agents.extraction import actor_of, answers
+from bidpilot.agents.names import LEARNERS
 from bidpilot.ctr.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -22,13 +20,19 @@ if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
     from stable_baselines3.common.vec_env import VecNormalize
 
+__all__ = ["ALGORITHMS", "Config", "actor_of", "answers"]
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """algorithm: "ppo" or "sac". steps: environment steps (ticks). envs: copies played at once.
+    """algorithm: one of LEARNERS. steps: environment steps (ticks). envs: copies played at once.
 
-    rollout: steps per copy between updates (PPO). batch, epochs, learning_rate: of the optimiser.
-    hidden: widths of the network. log_std: initial exploration (PPO). evaluations: validations during training.
+    learning_rate: of the optimiser. hidden: widths of the network. evaluations: validations during training.
+
+    PPO and its kin: rollout, steps per copy between updates; batch, epochs: of an update; log_std: initial exploration
+    with numbers; memory: units of the LSTM. The others: sample, rows of a gradient step; updates: gradient steps
+    per tick of all copies. DQN and QR-DQN: explore, share of the steps by which trying levels at random has ended;
+    target: steps between updates of the target network.
     """
 
     algorithm: str = "ppo"
@@ -41,71 +45,29 @@ class Config:
     hidden: tuple[int, ...] = (64, 64)
     log_std: float = -1.5
     evaluations: int = 10
+    memory: int = 64
+    sample: int = 256
+    updates: int = 4
+    explore: float = 0.3
+    target: int = 2_000
 
     def __post_init__(self) -> None:
         """Check the figures."""
-        if self.algorithm not in ALGORITHMS:
-            raise unknown("algorithm", self.algorithm, list(ALGORITHMS))
-        for name in ("steps", "envs", "rollout", "batch", "epochs", "learning_rate", "evaluations"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name} must be above 0; got {getattr(self, name)}")
+        if self.algorithm not in LEARNERS:
+            raise unknown("algorithm", self.algorithm, list(LEARNERS))
+        for figure in fields(self):
+            amount = getattr(self, figure.name)
+            if figure.name not in {"algorithm", "hidden", "log_std"} and not amount > 0:
+                raise InputError(f"{figure.name} must be above 0; got {amount}")
 
 
-def actor_of(model: BaseAlgorithm, normaliser: VecNormalize) -> Actor:
-    """Take the deterministic network out of an SB3 model, with the normalisation it was trained under."""
-    statistics = cast("Any", normaliser.obs_rms)
-    scale = 1.0 / np.sqrt(statistics.var + normaliser.epsilon)
-    policy = cast("Any", model.policy)
-    squashed = isinstance(model, SAC)
-    hidden, last = (
-        (policy.actor.latent_pi, policy.actor.mu) if squashed else (policy.mlp_extractor.policy_net, policy.action_net)
-    )
-    linear = [layer for layer in (*hidden, last) if isinstance(layer, torch.nn.Linear)]
-    return Actor(
-        mean=statistics.mean.copy(),
-        scale=scale,
-        weights=tuple(layer.weight.detach().numpy().copy() for layer in linear),
-        biases=tuple(layer.bias.detach().numpy().copy() for layer in linear),
-        activation="relu" if squashed else "tanh",
-        head="tanh" if squashed else "clip",
-        clip=normaliser.clip_obs,
-    )
-
-
-def _ppo(config: Config, env: VecNormalize, seed: int) -> BaseAlgorithm:
-    return PPO(
-        "MlpPolicy",
-        env,
-        learning_rate=lambda left: config.learning_rate * max(left, 0.0),
-        n_steps=config.rollout,
-        batch_size=_dividing(config.envs * config.rollout, config.batch),
-        n_epochs=config.epochs,
-        gamma=1.0,
-        gae_lambda=0.95,
-        ent_coef=0.0,
-        policy_kwargs={"net_arch": list(config.hidden), "log_std_init": config.log_std},
-        seed=seed,
-        device="cpu",
-    )
-
-
-def _dividing(size: int, most: int) -> int:
-    """Return the largest batch of at most `most` rows that divides a rollout of `size` rows."""
-    return next(batch for batch in range(min(most, size), 0, -1) if size % batch == 0)
-
-
-def _sac(config: Config, env: VecNormalize, seed: int) -> BaseAlgorithm:
-    return SAC(
-        "MlpPolicy",
-        env,
-        learning_rate=config.learning_rate,
-        batch_size=config.batch,
-        gamma=1.0,
-        learning_starts=min(50 * 48, config.steps // 4),
-        policy_kwargs={"net_arch": list(config.hidden)},
-        seed=seed,
-        device="cpu",
-    )
-
-
-ALGORITHMS: dict[str, Callable[[Config, VecNormalize, int], BaseAlgorithm]] = {"ppo": _ppo, "sac": _sac}
+ALGORITHMS: dict[str, Callable[[Config, VecNormalize, int], BaseAlgorithm]] = {
+    "ppo": on_policy.ppo,
+    "sac": off_policy.sac,
+    "td3": off_policy.td3,
+    "tqc": off_policy.tqc,
+    "dqn": off_policy.dqn,
+    "qrdqn": off_policy.qrdqn,
+    "recurrent_ppo": on_policy.recurrent_ppo,
+    "maskable_ppo": on_policy.maskable_ppo,
+}

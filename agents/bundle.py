@@ -22,6 +22,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from bidpilot.agents.learned import Actor, Floats, LearnedPolicy
+from bidpilot.agents.lstm import Lstm
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.files import write_atomically
 from bidpilot.envs.features import bounds, names
@@ -32,10 +33,12 @@ from bidpilot.envs.scenario import Scenario
 if TYPE_CHECKING:
     from bidpilot.ctr.types import FloatArray
 
-FORMAT = 2
+FORMAT = 3
 LARGEST = 64 * 2**20
 TOLERANCE = 1e-5
 DIGEST = 64
+KINDS = ("activation", "head", "clip", "levels")
+LSTM = ("weight", "recurrent", "bias")
 DEFECTS = (
     zipfile.BadZipFile,
     SafetensorError,
@@ -67,6 +70,8 @@ def policy_tensors(policy: LearnedPolicy) -> dict[str, Any]:
     tensors: dict[str, FloatArray | Floats] = {"mean": actor.mean, "scale": actor.scale}
     tensors |= {f"weight.{i}": weight for i, weight in enumerate(actor.weights)}
     tensors |= {f"bias.{i}": bias for i, bias in enumerate(actor.biases)}
+    if actor.lstm is not None:
+        tensors |= {f"lstm.{key}": getattr(actor.lstm, key) for key in LSTM}
     tensors |= {f"forecast.{key}": getattr(forecast, key) for key in ("multipliers", "spend", "value", "volume")}
     return {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
 
@@ -75,7 +80,8 @@ def policy_settings(policy: LearnedPolicy) -> dict[str, Any]:
     """Return the settings of a policy that are not arrays."""
     actor, forecast = policy.actor, policy.forecast
     return {
-        "actor": {"layers": len(actor.weights), "activation": actor.activation, "head": actor.head, "clip": actor.clip},
+        "actor": {"layers": len(actor.weights), "memory": actor.lstm is not None}
+        | {key: getattr(actor, key) for key in KINDS},
         "scenario": asdict(policy.scenario),
         "forecast": {"full_cost": forecast.full_cost, "full_value": forecast.full_value},
     }
@@ -83,15 +89,14 @@ def policy_settings(policy: LearnedPolicy) -> dict[str, Any]:
 
 def restore_policy(tensors: dict[str, Any], settings: dict[str, Any]) -> LearnedPolicy:
     """Put a policy together from its arrays and settings."""
-    count = settings["actor"]["layers"]
+    count, memory = settings["actor"]["layers"], settings["actor"]["memory"]
     actor = Actor(
         mean=tensors["mean"],
         scale=tensors["scale"],
         weights=tuple(tensors[f"weight.{i}"] for i in range(count)),
         biases=tuple(tensors[f"bias.{i}"] for i in range(count)),
-        activation=settings["actor"]["activation"],
-        head=settings["actor"]["head"],
-        clip=settings["actor"]["clip"],
+        lstm=Lstm(**{key: tensors[f"lstm.{key}"] for key in LSTM}) if memory else None,
+        **{key: settings["actor"][key] for key in KINDS},
     )
     forecast = {key: tensors[f"forecast.{key}"] for key in ("multipliers", "spend", "value", "volume")}
     return LearnedPolicy(actor, Scenario.of(settings["scenario"]), Forecast(**forecast, **settings["forecast"]))
@@ -101,6 +106,9 @@ def write_bundle(
     path: Path, policy: LearnedPolicy, observations: Floats, actions: Floats, about: dict[str, Any]
 ) -> None:
     """Write a bundle, atomically. about: name, Config, seed, versions and evaluation, copied to the manifest.
+
+    observations (n, d), actions (n, groups): the probes; of a policy with a memory better whole episodes, (ticks,
+    episodes, d) and (ticks, episodes, groups).
 
     Raises InputError when the policy, or its ONNX form, does not give the probes' actions within 1e-5, or when
     the extra for ONNX is not installed.
@@ -166,7 +174,7 @@ def _features(policy: LearnedPolicy) -> list[dict[str, Any]]:
 
 def _replay(actor: Actor, observations: Floats, actions: Floats) -> None:
     """Refuse an actor that does not give the probes' actions."""
-    gap = float(np.abs(actor(observations) - actions).max()) if len(actions) else np.inf
+    gap = actor.gap(observations, actions)
     if not gap <= TOLERANCE:
         raise InputError(f"the policy's actions differ from the probes by {gap:.2g} (allowed {TOLERANCE:g})")
 

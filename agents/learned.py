@@ -6,13 +6,13 @@ what is shipped.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from bidpilot.agents.actor import Actor
 from bidpilot.agents.base import MultiplierPolicy
+from bidpilot.agents.lstm import Floats
 from bidpilot.ctr.errors import InputError
 from bidpilot.envs.residual import Residual
 
@@ -22,50 +22,7 @@ if TYPE_CHECKING:
     from bidpilot.envs.scenario import Scenario
     from bidpilot.envs.types import Campaign, CampaignState
 
-Floats = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Actor:
-    """A deterministic policy network, observation normalisation and action bounds included.
-
-    mean, scale: (d,) float64; the input is clip((obs - mean) * scale, -clip, clip). weights, biases: layers
-    (out, in) and (out,) float32. activation: of the hidden layers. head: how the last layer becomes an action
-    in -1..1 ("clip" for PPO, "tanh" for SAC). Raises InputError when shapes do not chain.
-    """
-
-    mean: FloatArray
-    scale: FloatArray
-    weights: tuple[Floats, ...]
-    biases: tuple[Floats, ...]
-    activation: Literal["tanh", "relu"] = "tanh"
-    head: Literal["clip", "tanh"] = "clip"
-    clip: float = 10.0
-
-    def __post_init__(self) -> None:
-        """Check that the layers chain."""
-        width = len(self.mean)
-        if self.scale.shape != (width,) or not self.weights or len(self.weights) != len(self.biases):
-            raise InputError("a network needs as many scales as means, a layer at least, and a bias for each")
-        for weight, bias in zip(self.weights, self.biases, strict=True):
-            if weight.shape != (len(bias), width):
-                raise InputError(f"a layer of shape {weight.shape} does not follow {width} inputs")
-            width = len(bias)
-
-    @property
-    def groups(self) -> int:
-        """Number of actions."""
-        return len(self.biases[-1])
-
-    def __call__(self, observation: Floats) -> FloatArray:
-        """Return actions (..., groups) in -1..1 for observations (..., d)."""
-        x = np.clip((observation - self.mean) * self.scale, -self.clip, self.clip).astype(np.float32)
-        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
-            x = x @ weight.T + bias
-            x = np.tanh(x) if self.activation == "tanh" else np.maximum(x, 0)
-        x = x @ self.weights[-1].T + self.biases[-1]
-        action = np.tanh(x) if self.head == "tanh" else np.clip(x, -1.0, 1.0)
-        return np.asarray(action, dtype=np.float64)
+__all__ = ["Actor", "Floats", "LearnedPolicy"]
 
 
 class LearnedPolicy(MultiplierPolicy):
@@ -73,11 +30,13 @@ class LearnedPolicy(MultiplierPolicy):
 
     def __init__(self, actor: Actor, scenario: Scenario, forecast: Forecast) -> None:
         """Keep the network and what it was trained with. Raises InputError for scenarios of other actions."""
-        if scenario.environment not in {"pacing", "targeting"} or scenario.action != "continuous":
+        if scenario.environment not in {"pacing", "targeting"}:
             raise InputError(
-                f"a learned policy sets multipliers: it plays pacing and targeting with continuous actions, not "
-                f"{scenario.environment} with {scenario.action} ones"
+                f"a learned policy sets multipliers: it plays pacing and targeting, not {scenario.environment}"
             )
+        levels = scenario.levels if scenario.action == "ladder" else 1
+        if actor.levels != levels:
+            raise InputError(f"the network chooses of {actor.levels} levels, the scenario of {levels} (1: numbers)")
         self.actor, self.scenario, self.forecast = actor, scenario, forecast
         self.groups = actor.groups
 
@@ -91,8 +50,9 @@ class LearnedPolicy(MultiplierPolicy):
             kind = "without" if self.scenario.limit is None else "with"
             raise InputError(f"the policy was trained {kind} a cost limit; give it a campaign {kind} one")
         self._residual = Residual([campaign], self.forecast, self.groups, self.scenario)
+        self._memory: Floats | None = None
 
     def multipliers(self, state: CampaignState) -> FloatArray:
         """Return the multipliers (groups,) of the coming tick."""
-        action = self.actor(self._residual.observe(state.lifted()))
+        action, self._memory = self.actor.act(self._residual.observe(state.lifted()), self._memory)
         return np.ravel(self._residual.multipliers(float(action[0]) if self.groups == 1 else action))

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from bidpilot.agents.base import PolicyConfig
 
 
-TRAINERS = ("bidpilot.agents.algorithms", "bidpilot.agents.sb3", "bidpilot.agents.sb3_vector")
+TRAINERS = tuple(
+    f"bidpilot.agents.{name}"
+    for name in ("algorithms", "extraction", "masks", "off_policy", "on_policy", "sb3", "sb3_vector")
+)
 """They train policies but are none; importing them takes seconds, for torch and Stable-Baselines3."""
 
 OFFLINE = "bidpilot.agents.offline"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
+from bidpilot.agents.names import LEARNERS
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.files import write_atomically
 from bidpilot.ctr.names import JOINT_MODELS, MODELS
@@ -85,11 +86,18 @@ class ModelSettings(_Frozen):
 class LearnerSettings(_Frozen):
     """The learner: algorithm, environment steps, copies played at once, validations during training."""
 
-    algorithm: Literal["ppo", "sac"] = "ppo"
+    algorithm: str = "ppo"
     steps: int = Field(default=200_000, gt=0)
     envs: int = Field(default=16, gt=0)
     learning_rate: float = Field(default=3e-4, gt=0)
     evaluations: int = Field(default=10, gt=0)
+
+    @field_validator("algorithm")
+    @classmethod
+    def _known(cls, algorithm: str) -> str:
+        if algorithm not in LEARNERS:
+            raise ValueError(f"{algorithm!r} is no learner; name one of {', '.join(LEARNERS)}")
+        return algorithm
 
 
 class DaySettings(_Frozen):

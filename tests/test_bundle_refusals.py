@@ -30,6 +30,7 @@ from bidpilot.envs.scenario import Scenario
 from bidpilot.envs.scenarios import default_market
 
 GROUPS = 8
+ACTOR = {"layers": 3, "memory": False, "activation": "tanh", "head": "clip", "clip": 10.0, "levels": 1}
 
 
 @pytest.fixture(scope="module")
@@ -188,14 +189,20 @@ def test_a_policy_that_does_not_answer_as_its_probes_is_refused(path: Path, tmp_
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 1}, "bundle format 1, this bidpilot reads 2"),
-        ({"format": "2\n"}, "bundle format"),
+        ({"format": 2}, "bundle format 2, this bidpilot reads 3; export it again"),
+        ({"format": "3\n"}, "bundle format"),
         ({"features": []}, "the policy observes"),
         ({"actor": {"layers": 0}}, "not a complete policy bundle"),
-        ({"actor": {"layers": 4, "activation": "tanh", "head": "clip", "clip": 10.0}}, "not a complete policy bundle"),
-        ({"actor": {"layers": 2, "activation": "tanh", "head": "clip", "clip": 10.0}}, "the policy observes"),
-        ({"actor": {"layers": 3, "activation": "relu", "head": "clip", "clip": 10.0}}, "differ from the probes"),
-        ({"actor": {"layers": 3, "activation": "tanh", "head": "clip", "clip": "far"}}, "not a complete"),
+        ({"actor": ACTOR | {"layers": 4}}, "not a complete policy bundle"),
+        ({"actor": ACTOR | {"layers": 2}}, "the policy observes"),
+        ({"actor": ACTOR | {"activation": "relu"}}, "differ from the probes"),
+        ({"actor": ACTOR | {"activation": "gelu"}}, "'gelu'"),
+        ({"actor": ACTOR | {"clip": "far"}}, "not a complete policy bundle"),
+        ({"actor": ACTOR | {"memory": True}}, "not a complete policy bundle"),
+        ({"actor": ACTOR | {"head": "level"}}, "make no actions of 1 levels"),
+        ({"actor": ACTOR | {"head": "level", "levels": 4}}, "chooses of 4 levels, the scenario of 1"),
+        ({"actor": ACTOR | {"head": "level", "levels": 10**12}}, "make no actions of 1000000000000 levels"),
+        ({"actor": ACTOR | {"head": "level", "levels": "many"}}, "not a complete policy bundle"),
         (
             {"scenario": {"environment": "racing"}},
             "unknown environment 'racing'; known: ad_selection, allocation, pacing, targeting",
@@ -217,7 +224,7 @@ def test_a_manifest_that_does_not_fit_is_refused(
     assert message in refusal(odd)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "null", "{", "\xff", "[" * 100_000, '{"format": 2}'])
+@pytest.mark.parametrize("text", ["", "[]", "null", "{", "\xff", "[" * 100_000, '{"format": 3}'])
 def test_a_manifest_that_is_none_is_refused(text: str, path: Path, tmp_path: Path) -> None:
     odd = tmp_path / "odd.zip"
     odd.write_bytes(sealed(list((parts_of(path) | {"manifest.json": text.encode("latin-1")}).items())))

@@ -38,7 +38,7 @@ def test_later_sources_win(tmp_path: Path) -> None:
         (("budgets=[-1/2]",), "greater than 0"),
         (("budgets=[1/0]",), "budgets"),
         (("worth=nan",), "worth"),
-        (("learner.algorithm=dqn",), "'ppo' or 'sac'"),
+        (("learner.algorithm=a2c",), "'a2c' is no learner; name one of ppo, sac, td3"),
         (("seed.x=1",), "seed"),
         (("model=deepfm", "model.epochs=3"), "'model' is not a group"),
     ],

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from bidpilot.agents import incremental, recalibrate
 from bidpilot.agents.base import Past
 from bidpilot.agents.learned import Actor, Floats, LearnedPolicy
+from bidpilot.agents.lstm import Lstm
 from bidpilot.agents.rollout import run_episode
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.types import MICROS
@@ -28,6 +29,8 @@ from bidpilot.envs.types import Campaign, Rules
 
 if TYPE_CHECKING:
     from typing import Literal
+
+    from bidpilot.ctr.types import FloatArray
 
 TICKS = 24
 SEGMENTS = 8
@@ -180,6 +183,98 @@ def test_layers_must_chain() -> None:
         {"scale": actor.scale[:-1]},
         {"mean": actor.mean[:-1], "scale": actor.scale[:-1]},
         {"biases": (*actor.biases[:-1], np.zeros(3, np.float32))},
+        {"levels": 3, "head": "level"},
+        {"head": "level"},
+        {"levels": 0},
+        {"head": "softmax"},
+        {"activation": "gelu"},
+        {"lstm": cell(len(actor.mean) + 1, actor.weights[0].shape[1])},
+        {"lstm": cell(len(actor.mean), 5)},
     ):
         with pytest.raises(InputError):
             replace(actor, **change)
+
+
+def cell(inputs: int, size: int) -> Lstm:
+    rng = np.random.default_rng(8)
+    parts = (rng.normal(0, 0.6, shape).astype(np.float32) for shape in ((4 * size, inputs), (4 * size, size), 4 * size))
+    return Lstm(*parts)
+
+
+def test_an_lstm_whose_gates_are_not_equal_is_refused() -> None:
+    whole = cell(3, 4)
+    for change in (
+        {"weight": whole.weight[:-1]},
+        {"recurrent": whole.recurrent[:, :-1]},
+        {"bias": whole.bias[:-1]},
+    ):
+        with pytest.raises(InputError, match="an LSTM needs four gates of equal size"):
+            replace(whole, **change)
+
+
+def test_the_memory_is_what_the_formula_says() -> None:
+    """Gate by gate and unit by unit, in float64, over three ticks."""
+    lstm = cell(3, 4)
+    inputs = np.random.default_rng(1).normal(0, 2, (3, 3))
+    hidden, state, memory = np.zeros(4), np.zeros(4), lstm.start(())
+    for x in inputs:
+        before, kept = hidden.copy(), state.copy()
+        for unit in range(4):
+            rows = [unit + 4 * gate for gate in range(4)]
+            i, f, g, o = (lstm.weight[r] @ x + lstm.recurrent[r] @ before + lstm.bias[r] for r in rows)
+            state[unit] = kept[unit] / (1 + np.exp(-f)) + np.tanh(g) / (1 + np.exp(-i))
+            hidden[unit] = np.tanh(state[unit]) / (1 + np.exp(-o))
+        memory = lstm.step(x.astype(np.float32), memory)
+        assert np.abs(memory - np.stack((hidden, state))).max() < 1e-6
+    assert np.isfinite(lstm.step(np.full(3, 1e4, np.float32), memory)).all()
+
+
+def test_levels_are_the_best_of_each_group_on_the_ladder_of_the_environment() -> None:
+    scores = np.array([0.0, 3.0, 1.0, 2.0, 5.0, 4.0, 4.5, 4.9, 4.8, -1.0], dtype=np.float32)
+    actor = Actor(np.zeros(2), np.ones(2), (np.zeros((10, 2), np.float32),), (scores,), head="level", levels=5)
+    assert actor.groups == 2
+    assert actor(np.ones(2, np.float32)).tolist() == [1.0, 0.0]  # levels 4 and 2 of 0..4
+
+
+def test_a_gap_of_levels_is_what_the_given_level_lacks_and_forgives_ties() -> None:
+    scores = np.array([1.0, 4.0, 2.0], dtype=np.float32)
+    actor = Actor(np.zeros(1), np.ones(1), (np.zeros((3, 1), np.float32),), (scores,), head="level", levels=3)
+    seen = np.zeros((1, 1), np.float32)
+    gaps = [actor.gap(seen, np.array([[action]], np.float32)) for action in (0.0, 1.0, -1.0, 0.5, np.nan)]
+    assert gaps == [0.0, 0.5, 0.75, np.inf, np.inf]
+    tied = replace(actor, biases=(np.array([1.0, 4.0, 3.999999], np.float32),))
+    assert tied.gap(seen, np.ones((1, 1), np.float32)) < 1e-5
+    assert actor.gap(seen[:0], np.ones((0, 1), np.float32)) == np.inf
+
+
+def test_a_network_of_levels_plays_ladders_alone(past: Past) -> None:
+    numbers = network(1)
+    with pytest.raises(InputError, match=r"chooses of 1 levels, the scenario of 9 \(1: numbers\)"):
+        LearnedPolicy(numbers, Scenario(action="ladder"), past.forecast)
+    with pytest.raises(InputError, match="pacing and targeting, not allocation"):
+        LearnedPolicy(numbers, Scenario("allocation"), past.forecast)
+
+
+def test_a_policy_remembers_within_an_episode_and_forgets_between(days: tuple[Day, ...], past: Past) -> None:
+    plain = network(1, hidden=(8,))
+    width = len(plain.mean)
+    actor = replace(network(1, hidden=()), lstm=cell(width, 8), weights=plain.weights[1:], biases=plain.biases[1:])
+    campaign = Campaign(0.2 * past.forecast.full_cost, TICKS, past.forecast.full_cost)
+    policy = LearnedPolicy(actor, Scenario(), past.forecast)
+    first, again = (run_episode(policy, days[3], campaign, np.random.default_rng(0)).table for _ in range(2))
+    assert (first == again).all()
+    forgetful = LearnedPolicy(actor, Scenario(), past.forecast)
+    forgetful.actor = Forgetful(actor)  # type: ignore[assignment]
+    assert not (run_episode(forgetful, days[3], campaign, np.random.default_rng(0)).table == first).all()
+
+
+class Forgetful:
+    """An actor that takes every tick for the first."""
+
+    def __init__(self, actor: Actor) -> None:
+        """Keep it."""
+        self.actor = actor
+
+    def act(self, observation: Floats, _memory: Floats | None) -> tuple[FloatArray, None]:
+        """Answer, and remember nothing."""
+        return self.actor(observation), None

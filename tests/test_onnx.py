@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from bidpilot.agents.learned import Actor, Floats
-from bidpilot.agents.onnx import onnx_bytes
+from bidpilot.agents.lstm import Lstm
+from bidpilot.agents.onnx import onnx_bytes, played
 from bidpilot.ctr.errors import InputError
 from bidpilot.envs.features import bounds, names
 from bidpilot.envs.observations import FEATURES
@@ -45,10 +46,13 @@ def exported(actor: Actor) -> bytes:
     return onnx_bytes(actor, SCENARIO, probes, actor(probes).astype(np.float32))
 
 
-def answers(data: bytes, batch: Floats) -> dict[str, Any]:
+def answers(data: bytes, batch: Floats, memory: int = 0) -> dict[str, Any]:
     onnxruntime = pytest.importorskip("onnxruntime")
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-    return dict(zip(["action", "factor"], session.run(["action", "factor"], {"observation": batch}), strict=True))
+    given = {"observation": batch} | dict.fromkeys(
+        ("hidden", "cell") if memory else (), np.zeros((len(batch), memory), np.float32)
+    )
+    return dict(zip(["action", "factor"], session.run(["action", "factor"], given), strict=True))
 
 
 @pytest.mark.parametrize(
@@ -63,6 +67,31 @@ def test_parity(groups: int, activation: Literal["tanh", "relu"], head: Literal[
         assert got["action"].shape == (len(batch), groups)
         assert np.abs(got["action"] - actor(batch)).max() <= 1e-5
         assert np.abs(got["factor"] - np.exp(REACH * actor(batch))).max() <= 1e-5
+
+
+@pytest.mark.parametrize("memory", [False, True])
+@pytest.mark.parametrize("levels", [1, 7])
+def test_parity_of_levels_and_of_a_memory_over_whole_episodes(levels: int, *, memory: bool) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    rng, size = np.random.default_rng(5), len(names(FEATURES, 8))
+    parts = [rng.normal(0, 0.5, shape).astype(np.float32) for shape in ((64, size), (64, 16), 64)]
+    width = 16 if memory else size
+    last = rng.normal(0, 1, (8 * levels, width)).astype(np.float32)
+    actor = replace(
+        network(8),
+        weights=(last,),
+        biases=(np.zeros(8 * levels, np.float32),),
+        head="level" if levels > 1 else "clip",
+        levels=levels,
+        lstm=Lstm(*parts) if memory else None,
+    )
+    probes = observations(8, 24 * 50).reshape(24, 50, size)
+    data = onnx_bytes(actor, SCENARIO, probes, actor(probes).astype(np.float32))
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    assert [entry.name for entry in session.get_inputs()] == ["observation", *(["hidden", "cell"] if memory else [])]
+    assert np.abs(played(session, actor, probes) - actor(probes)).max() <= 1e-5
+    factor = answers(data, probes[0], memory=16 * memory)["factor"]
+    assert np.abs(factor - np.exp(REACH * actor(probes[0]))).max() <= 1e-5
 
 
 def test_a_group_switched_off_has_the_factor_0_as_in_the_environment() -> None:

@@ -107,7 +107,7 @@ def test_the_same_seed_gives_the_same_weights_and_curve(job: Job, trained: tuple
 
 def test_the_discount_is_1_and_the_learning_rate_never_negative(job: Job) -> None:
     """SB3 overshoots the asked steps to a whole rollout: what is left is then below 0."""
-    for algorithm in ALGORITHMS:
+    for algorithm in ("ppo", "sac"):
         env = VecNormalize(DummyVecEnv([job.env]), gamma=1.0)
         model = ALGORITHMS[algorithm](replace(PPO, algorithm=algorithm, envs=1), env, 0)
         assert vars(model)["gamma"] == 1.0
