@@ -9,6 +9,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from bidpilot.ctr.errors import InputError
 from bidpilot.envs.batched import Batched
+from bidpilot.envs.generators import restored, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,15 +25,21 @@ class BatchedVecEnv(VecEnv):
     """N copies of an environment, with the numbers of a DummyVecEnv of N.
 
     infos are empty but for the last tick of an episode: terminal_observation, TimeLimit.truncated, and "episode" with
-    its return r, length l and the sums of the reward's terms and the counts.
+    its return r, length l and the sums of the reward's terms and the counts; where the scenario has a limit, also
+    overspend, spend / limit - worth as a share of the scale, with the worth that the limit's reward reckons with.
+    recording: keep what state() tells.
     """
 
-    def __init__(self, like: BiddingEnv, count: int) -> None:
+    def __init__(self, like: BiddingEnv, count: int, *, recording: bool = False) -> None:
         """Set up; like: the environment they are copies of."""
         self.render_mode = None  # the base class looks at it
         self.core, self._like = Batched(like, count), like
         super().__init__(count, like.observation_space, like.action_space)
         self._actions: Any = None
+        self._recording, self._limited = recording, like.scenario.limit is not None
+        self._worth = int("realised_limit" in like.scenario.reward)
+        self._began: list[list[dict[str, Any]]] = []
+        self._played: list[Any] = []
 
     def reset(self) -> Floats:
         """Draw all episodes; return observations (N, d)."""
@@ -42,6 +49,8 @@ class BatchedVecEnv(VecEnv):
         self._sums: dict[str, FloatArray] = {}
         if any(options != self._options[0] for options in self._options):
             raise InputError("batched environments share the options of a reset; give all of them the same")
+        if self._recording:
+            self._record()
         observations, drawn = self.core.reset(self._options[0])
         self._reset_options()
         self.reset_infos = [{name: float(amount[i]) for name, amount in drawn.items()} for i in range(self.num_envs)]
@@ -53,6 +62,8 @@ class BatchedVecEnv(VecEnv):
 
     def step_wait(self) -> tuple[Floats, FloatArray, BoolArray, list[dict[str, Any]]]:
         """Play the tick."""
+        if self._recording:
+            self._played.append(np.array(self._actions))
         observations, rewards, amounts = self.core.step(self._actions)
         amounts = {"r": rewards, **amounts}
         self._sums = {name: self._sums.get(name, 0.0) + amount for name, amount in amounts.items()}
@@ -62,6 +73,29 @@ class BatchedVecEnv(VecEnv):
             infos = [self._ended(i, last) for i, last in enumerate(observations)]
             observations = self.reset()
         return observations, rewards, over, infos
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return where the episodes are: facts that JSON holds, and arrays by name. Needs recording, and a reset.
+
+        An episode is its draws and its actions, so these are kept, and nothing of what follows from them.
+        """
+        sums = {f"sum.{name}": np.asarray(amount) for name, amount in self._sums.items()}
+        return {"streams": self._began}, {"actions": np.array(self._played), **sums}
+
+    def restore(self, facts: dict[str, Any], arrays: dict[str, Any]) -> Floats:
+        """Play the episodes again up to where state() was told; return observations (N, d). Needs recording.
+
+        Raises KeyError, TypeError, ValueError or InputError for what state() cannot have told.
+        """
+        self._reset_seeds()
+        self.core.streams = [tuple(restored(stream) for stream in streams) for streams in facts["streams"]]
+        observations = self.reset()
+        for actions in arrays["actions"]:
+            self._played.append(actions)
+            observations, _, _ = self.core.step(actions)
+        start = "sum."
+        self._sums = {name.removeprefix(start): sums for name, sums in arrays.items() if name.startswith(start)}
+        return observations
 
     def close(self) -> None:
         """Do nothing: there is nothing to close."""
@@ -83,6 +117,15 @@ class BatchedVecEnv(VecEnv):
         """Tell that no copy is wrapped."""
         return [False] * len(self._chosen(indices))
 
+    def _record(self) -> None:
+        """Keep the generators as they are before the draws of an episode."""
+        if self._options[0]:
+            raise InputError("recorded environments take no options of a reset")
+        if not self.core.streams:
+            self.core.seed([None] * self.num_envs)
+        self._began = [[written(stream) for stream in streams] for streams in self.core.streams]
+        self._played = []
+
     def _chosen(self, indices: int | Iterable[int] | None) -> Sequence[int]:
         return list(self._get_indices(indices))
 
@@ -90,4 +133,6 @@ class BatchedVecEnv(VecEnv):
         """Return the info of an episode that ended."""
         sums = {name: float(amount[number]) for name, amount in self._sums.items()}
         episode = {**sums, "l": self.core.fleet.ticks}
+        if self._limited:
+            episode["overspend"] = float(self.core.overspend[self._worth, number])
         return {"terminal_observation": last, "TimeLimit.truncated": False, "episode": episode}

@@ -33,7 +33,11 @@ Amounts = dict[str, "FloatArray"]
 
 
 class Batched:
-    """N copies of an environment. like: the one they are copies of. Raises InputError for a count below 1."""
+    """N copies of an environment. like: the one they are copies of. Raises InputError for a count below 1.
+
+    penalty: price of breaking the limit, in worth per worth; the scenario's, until another is set (between ticks).
+    streams: the generators of each environment, see draws.STREAMS; empty before the first reset.
+    """
 
     def __init__(self, like: BiddingEnv, count: int) -> None:
         """Set up; no traffic is drawn yet."""
@@ -46,31 +50,32 @@ class Batched:
             )
         self.count, self.groups, self.steering = count, like.groups, like.steering
         self.market, self.forecast, self.scenario = like.market, like.forecast, like.scenario
+        self.penalty = self.scenario.penalty
         self.hands = hands(self.scenario.action, self.groups, self.scenario.levels)
         self._terms = tuple((f"reward/{name}", reward_term(name)) for name in self.scenario.reward)
         self._nothing = np.zeros((2, count))
-        self._streams: list[tuple[np.random.Generator, ...]] = []
+        self.streams: list[tuple[np.random.Generator, ...]] = []
         self._bank: Bank | None = None
 
     def seed(self, seeds: Sequence[int | None]) -> None:
         """Start the streams of every environment anew where its seed is given."""
-        fresh = not self._streams
-        old = self._streams or [()] * self.count
-        self._streams = [
+        fresh = not self.streams
+        old = self.streams or [()] * self.count
+        self.streams = [
             tuple(seeding.np_random(seed)[0].spawn(STREAMS)) if fresh or seed is not None else streams
             for seed, streams in zip(seeds, old, strict=True)
         ]
 
     def reset(self, options: dict[str, Any] | None = None) -> tuple[Floats, Amounts]:
         """Draw all episodes; return observations (N, d) and what was drawn, by name, each (N,)."""
-        if not self._streams:
+        if not self.streams:
             self.seed([None] * self.count)
         wanted, given = options or {}, (self.market, self.forecast, self.scenario)
         if "day" not in wanted:
-            each = [{**wanted, "day": day} for day in days_of(self.market, [streams[0] for streams in self._streams])]
+            each = [{**wanted, "day": day} for day in days_of(self.market, [streams[0] for streams in self.streams])]
         else:
             each = [wanted] * self.count
-        episodes = [draw(*given, *pair) for pair in zip(self._streams, each, strict=True)]
+        episodes = [draw(*given, *pair) for pair in zip(self.streams, each, strict=True)]
         days, campaigns, found = zip(*episodes, strict=True)
         self.drawn = {name: np.array([each.get(name, np.nan) for each in found]) for name in found[0]}
         self._scale = np.maximum(self.drawn["scale"], LEAST)
@@ -105,6 +110,14 @@ class Batched:
         """Tell whether the horizon is reached."""
         return self.fleet.tick >= self.fleet.ticks
 
+    @property
+    def overspend(self) -> FloatArray:
+        """Return spend / limit - worth (2, N) so far, with expected and with realised worth, as shares of the scale.
+
+        Below 0 the limit is kept. Only scenarios with a limit keep count of it.
+        """
+        return (self._sums[2] / self._limit - self._sums[:2]) / self._scale
+
     def _reward(self, tick: int, row: FloatArray) -> tuple[FloatArray, Amounts]:
         """Return the tick's rewards (N,), and their terms with the tick's counts."""
         columns = np.ascontiguousarray(row.T)
@@ -123,5 +136,5 @@ class Batched:
         """Return by how much (2, N) the spend above the limits has grown in this tick, priced in worth, both ways."""
         self._sums = self._sums + np.stack((expected, realised, spend))
         before = self._excess
-        self._excess = np.maximum(0.0, self._sums[2] / self._limit - self._sums[:2]) * self.scenario.penalty
-        return self._excess - before
+        self._excess = np.maximum(0.0, self._sums[2] / self._limit - self._sums[:2])
+        return (self._excess - before) * self.penalty

@@ -140,6 +140,6 @@ class BiddingEnv(gym.Env[Floats, Any]):
         limit, sums = self.episode.campaign.cost_limit, self._sums
         self._sums = [sums[0] + expected, sums[1] + realised, sums[2] + spend]
         before, price = self._excess, self.scenario.penalty
-        worths = self._sums[:2]
-        self._excess = tuple(max(0.0, self._sums[2] / limit - worth) * price for worth in worths)  # type: ignore[assignment]
-        return self._excess[0] - before[0], self._excess[1] - before[1]
+        expects, realises = (max(0.0, self._sums[2] / limit - worth) for worth in self._sums[:2])
+        self._excess = (expects, realises)
+        return (expects - before[0]) * price, (realises - before[1]) * price
