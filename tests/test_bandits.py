@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from bidpilot.agents.bandits import discounted_thompson, thompson, ucb1
-from bidpilot.agents.bandits.arms import FACTORS, WARM_UP_DAYS, LadderBandit, Statistics
+from bidpilot.agents.bandits.arms import FACTORS, WARM_UP_DAYS, LadderBandit
+from bidpilot.agents.bandits.statistics import Statistics
 from bidpilot.agents.bandits.thompson import thompson_arm
 from bidpilot.agents.bandits.ucb1 import upper_bound_arm
 from bidpilot.agents.base import Past
@@ -97,7 +98,7 @@ def test_thompson_draws_from_the_beta_posterior() -> None:
 
 
 def test_statistics_forget_pulls_and_sums_alike() -> None:
-    statistics = Statistics(0.5)
+    statistics = Statistics(4, 0.5)
     for arm, reward in ((0, 1.0), (0, 0.5), (3, 0.25)):
         statistics.add(arm, reward)
     assert statistics.pulls[[0, 3]].tolist() == [0.75, 1.0]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bidpilot.agents.bandits.arms import FACTORS
+from bidpilot.agents.bandits.statistics import Statistics
 from bidpilot.agents.bandits.thompson import Thompson
 from bidpilot.agents.space import Span
 
@@ -22,7 +24,7 @@ class Config:
 
     def build(self, past: Past) -> Thompson:
         """Build the policy."""
-        return Thompson(self.weight, past, self.decay)
+        return Thompson(self.weight, past, Statistics(len(FACTORS), self.decay))
 
     @classmethod
     def space(cls) -> Space:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bidpilot.agents.bandits.arms import LadderBandit
+from bidpilot.agents.bandits.arms import LadderBandit, Sampled
+from bidpilot.agents.bandits.statistics import Statistics
 from bidpilot.agents.space import Span
 
 if TYPE_CHECKING:
@@ -32,19 +33,24 @@ class Config:
         return {"weight": Span(1.0, 320.0)}
 
 
-class Thompson(LadderBandit):
+class Thompson(Sampled[Statistics], LadderBandit):
     """Pulls the arm whose sampled mean is highest."""
 
-    def __init__(self, weight: float, past: Past, decay: float = 1.0) -> None:
-        """Keep the weight."""
-        super().__init__(past, decay)
+    def __init__(self, weight: float, past: Past, blank: Statistics | None = None) -> None:
+        """Keep the weight; blank: as LadderBandit."""
+        super().__init__(past, blank)
         self.weight = weight
 
-    def choose(self, rng: np.random.Generator) -> int:
-        """Return the arm of the highest draw."""
-        return thompson_arm(self.weight * self.statistics.pulls, self.weight * self.statistics.sums, rng)
+    def draws(self, count: int, rng: np.random.Generator) -> FloatArray:
+        """Return draws (count, arms) of the mean rewards."""
+        return beta_draws(self.weight * self.statistics.pulls, self.weight * self.statistics.sums, count, rng)
+
+
+def beta_draws(pulls: FloatArray, sums: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
+    """Return draws (count, arms) from Beta(1 + successes, 1 + failures)."""
+    return rng.beta(1.0 + np.maximum(sums, 0.0), 1.0 + np.maximum(pulls - sums, 0.0), (count, len(pulls)))
 
 
 def thompson_arm(pulls: FloatArray, sums: FloatArray, rng: np.random.Generator) -> int:
     """Return the arm with the highest draw from Beta(1 + successes, 1 + failures)."""
-    return int(np.argmax(rng.beta(1.0 + sums, 1.0 + np.maximum(pulls - sums, 0.0))))
+    return int(np.argmax(beta_draws(pulls, sums, 1, rng)))

@@ -11,6 +11,7 @@ from bidpilot.agents.bandits.arms import LadderBandit
 from bidpilot.agents.space import Span
 
 if TYPE_CHECKING:
+    from bidpilot.agents.bandits.statistics import Statistics
     from bidpilot.agents.base import Past
     from bidpilot.agents.space import Space
     from bidpilot.ctr.types import FloatArray
@@ -24,7 +25,7 @@ class Config:
 
     def build(self, past: Past) -> Ucb1:
         """Build the policy."""
-        return Ucb1(self, past)
+        return Ucb1(self.width, past)
 
     @classmethod
     def space(cls) -> Space:
@@ -35,18 +36,21 @@ class Config:
 class Ucb1(LadderBandit):
     """Pulls the arm with the highest upper confidence bound; every arm once first."""
 
-    def __init__(self, config: Config, past: Past) -> None:
-        """Keep the width."""
-        super().__init__(past)
-        self.config = config
+    def __init__(self, width: float, past: Past, blank: Statistics | None = None) -> None:
+        """Keep the width; blank: as LadderBandit."""
+        super().__init__(past, blank)
+        self.width = width
 
     def choose(self, rng: np.random.Generator) -> int:  # noqa: ARG002 - deterministic
         """Return the arm of the highest index."""
-        return upper_bound_arm(self.statistics.pulls, self.statistics.sums, self.config.width)
+        return upper_bound_arm(self.statistics.pulls, self.statistics.sums, self.width)
 
 
 def upper_bound_arm(pulls: FloatArray, sums: FloatArray, width: float = 1.0) -> int:
-    """Return the arm with the highest mean + width sqrt(2 ln t / pulls); an arm never pulled comes first."""
-    if (pulls == 0).any():
+    """Return the arm with the highest mean + width sqrt(2 ln t / pulls); an arm never pulled comes first.
+
+    Faded pulls may sum to less than 1, where the logarithm is taken to be 0.
+    """
+    if (pulls <= 0).any():
         return int(np.argmin(pulls))
-    return int(np.argmax(sums / pulls + width * np.sqrt(2.0 * np.log(pulls.sum()) / pulls)))
+    return int(np.argmax(sums / pulls + width * np.sqrt(2.0 * np.log(max(pulls.sum(), 1.0)) / pulls)))
