@@ -16,6 +16,7 @@ from bidpilot.agents.learned import Actor, Floats, LearnedPolicy
 from bidpilot.agents.masks import SPENT, MaskedVecEnv
 from bidpilot.agents.names import LEARNERS, check_actions
 from bidpilot.agents.onnx import onnx_bytes, played
+from bidpilot.agents.probes import probes
 from bidpilot.agents.rollout import run_episode
 from bidpilot.agents.sb3_vector import BatchedVecEnv
 from bidpilot.ctr.errors import InputError
@@ -38,7 +39,15 @@ if TYPE_CHECKING:
 TICKS = 24
 COPIES = 4
 SMALL = Config(
-    steps=8 * TICKS * COPIES, envs=COPIES, rollout=2 * TICKS, batch=64, epochs=2, hidden=(16, 16), memory=8, sample=32
+    steps=8 * TICKS * COPIES,
+    envs=COPIES,
+    rollout=2 * TICKS,
+    batch=64,
+    epochs=2,
+    hidden=(16, 16),
+    memory=8,
+    sample=32,
+    updates=1,
 )
 SCENARIOS = {
     "numbers": Scenario("targeting", reach=1.0),
@@ -175,15 +184,15 @@ def actor_outputs(actor: Actor, observations: Floats) -> FloatArray:
 def test_a_bundle_and_its_graph_answer_as_trained(student: Student, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     whole = student.episodes()
-    probes = whole if student.actor.lstm is not None else whole.reshape(-1, whole.shape[-1])
-    actions = answers(student.model, student.actor, probes)
+    asked = whole if student.actor.lstm is not None else whole.reshape(-1, whole.shape[-1])
+    actions = answers(student.model, student.actor, asked)
     policy = LearnedPolicy(student.actor, student.scenario, FORECAST)
-    write_bundle(tmp_path / "policy.zip", policy, probes, actions, {"policy": student.name})
+    write_bundle(tmp_path / "policy.zip", policy, asked, actions, {"policy": student.name})
     loaded = load_bundle(tmp_path / "policy.zip")
     np.testing.assert_array_equal(loaded.actions, actions)
     np.testing.assert_array_equal(loaded.policy.actor(whole), student.actor(whole))
     np.testing.assert_array_equal(episode(loaded.policy, DAYS[3]), episode(policy, DAYS[3]))
-    data = onnx_bytes(student.actor, student.scenario, probes, actions)
+    data = onnx_bytes(student.actor, student.scenario, asked, actions)
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     np.testing.assert_allclose(played(session, student.actor, whole), student.actor(whole), atol=1e-5)
 
@@ -206,6 +215,18 @@ def test_the_policy_plays_what_the_environment_plays(student: Student) -> None:
         spend.append(info["spend"])
     table = episode(LearnedPolicy(actor, student.scenario, FORECAST), DAYS[3])
     assert table[:, 1] / 1e6 == pytest.approx(np.array(spend), rel=1e-3, abs=2e-6)
+
+
+def test_probes_are_what_the_network_meets_whole_episodes_where_it_remembers(student: Student) -> None:
+    market, actor = ReplayMarket(DAYS[:3]), student.actor
+    met = probes(actor, student.scenario, market, FORECAST, 100, seed=3)
+    width = len(actor.mean)
+    assert met.shape == ((TICKS, 5, width) if student.name == "recurrent_ppo" else (100, width))
+    assert met.dtype == np.float32
+    np.testing.assert_array_equal(met, probes(actor, student.scenario, market, FORECAST, 100, seed=3))
+    assert actor.gap(met, answers(student.model, actor, met)) <= 1e-5
+    first, _ = environment(student.form).reset(seed=3)
+    np.testing.assert_array_equal(first, met[0, 0] if met.ndim == 3 else met[0])
 
 
 @pytest.mark.parametrize(("name", "form"), [(n, f) for n in LEARNERS for f in SCENARIOS if (n, f) not in PAIRS])
