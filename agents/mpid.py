@@ -34,8 +34,8 @@ SMALL = 0.1
 class Config:
     """kp, ki: gains of the budget's controller; limit_kp, limit_ki: of the limit's, whose errors are smaller.
 
-    mix: share of the other's move in each, 0..1/2. prior: pseudo-conversions at the predicted rate. reach: bound of phi.
-    windup: bound of the summed errors.
+    mix: share of the other's move in each, 0..1/2. prior: pseudo-conversions at the predicted rate. reach: bound of
+    phi. windup: bound of the summed errors.
     """
 
     kp: float = 0.3
