@@ -29,17 +29,18 @@ class Config:
 
     learning_rate: of the optimiser. hidden: widths of the network. evaluations: validations during training.
 
-    PPO and its kin: rollout, steps per copy between updates; batch, epochs: of an update; log_std: initial exploration
-    with numbers; memory: units of the LSTM. The others: sample, rows of a gradient step; updates: gradient steps
-    per tick of all copies. DQN and QR-DQN: explore, share of the steps by which trying levels at random has ended;
-    target: steps between updates of the target network.
+    PPO and its kin: rollout, steps per copy between updates; batch, epochs: of an update (batch None: a sixth of a
+    rollout's rows, so that more copies mean larger batches); log_std: initial exploration with numbers; memory: units
+    of the LSTM. The others: sample, rows of a gradient step; updates: gradient steps per environment step. DQN and
+    QR-DQN: explore, share of the steps by which trying levels at random has ended; target: steps between updates of the
+    target network. Raises InputError for an unknown algorithm and figures that are not above 0.
     """
 
     algorithm: str = "ppo"
     steps: int = 200_000
     envs: int = 16
     rollout: int = 192
-    batch: int = 512
+    batch: int | None = None
     epochs: int = 5
     learning_rate: float = 3e-4
     hidden: tuple[int, ...] = (64, 64)
@@ -47,7 +48,7 @@ class Config:
     evaluations: int = 10
     memory: int = 64
     sample: int = 256
-    updates: int = 4
+    updates: float = 0.125
     explore: float = 0.3
     target: int = 2_000
 
@@ -57,7 +58,7 @@ class Config:
             raise unknown("algorithm", self.algorithm, list(LEARNERS))
         for figure in fields(self):
             amount = getattr(self, figure.name)
-            if figure.name not in {"algorithm", "hidden", "log_std"} and not amount > 0:
+            if figure.name not in {"algorithm", "hidden", "log_std"} and amount is not None and not amount > 0:
                 raise InputError(f"{figure.name} must be above 0; got {amount}")
 
 

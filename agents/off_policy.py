@@ -1,6 +1,6 @@
 """Learners from stored experience: SAC, TD3 and TQC choose numbers, DQN and QR-DQN a level.
 
-All copies play one tick, then `config.updates` gradient steps follow: few per sample, for samples are cheap here.
+All copies play one tick, then gradient steps follow, `config.updates` per sample: few, for samples are cheap here.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _settings(config: Config, env: VecNormalize) -> dict[str, Any]:
         "gamma": 1.0,
         "learning_starts": min(EPISODES * ticks, config.steps // 4),
         "train_freq": 1,
-        "gradient_steps": config.updates,
+        "gradient_steps": max(1, round(config.updates * config.envs)),
         "device": "cpu",
     }
 

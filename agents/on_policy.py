@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from bidpilot.agents.algorithms import Config
 
 
+BATCHES = 6
+"""Of an epoch, unless the settings say how large a batch is."""
+
+
 def ppo(config: Config, env: VecNormalize, seed: int) -> BaseAlgorithm:
     """Build PPO (Schulman et al., 2017). Raises InputError for actions that it cannot choose, as all builders."""
     check_actions("ppo", env.action_space)
@@ -43,10 +47,11 @@ def recurrent_ppo(config: Config, env: VecNormalize, seed: int) -> BaseAlgorithm
 
 def _settings(config: Config) -> dict[str, Any]:
     """Return what all have in common."""
+    rows = config.envs * config.rollout
     return {
         "learning_rate": lambda left: config.learning_rate * max(left, 0.0),
         "n_steps": config.rollout,
-        "batch_size": _dividing(config.envs * config.rollout, config.batch),
+        "batch_size": _dividing(rows, config.batch or max(1, rows // BATCHES)),
         "n_epochs": config.epochs,
         "gamma": 1.0,
         "gae_lambda": 0.95,

@@ -47,7 +47,7 @@ SMALL = Config(
     hidden=(16, 16),
     memory=8,
     sample=32,
-    updates=1,
+    updates=0.25,
 )
 SCENARIOS = {
     "numbers": Scenario("targeting", reach=1.0),
@@ -281,6 +281,9 @@ def test_a_batch_divides_a_rollout_and_the_rate_falls_to_nothing(name: str) -> N
     """SB3 overshoots the asked steps to a whole rollout: what is left is then below 0."""
     model: Any = ALGORITHMS[name](replace(SMALL, algorithm=name, batch=100), wrapped("levels"), 0)
     assert model.batch_size == 96  # of 192 rows
+    for copies, rows in ((16, 512), (256, 8192)):
+        model = ALGORITHMS[name](Config(name, envs=copies), wrapped("levels", copies), 0)
+        assert model.batch_size == rows
     assert [model.lr_schedule(left) for left in (1.0, 0.5, 0.0, -2.0)] == [3e-4, 1.5e-4, 0.0, 0.0]
 
 
@@ -290,6 +293,8 @@ def test_50_episodes_are_played_before_anything_is_learned_from_them(name: str) 
     model: Any = ALGORITHMS[name](Config(name, envs=COPIES), wrapped(form), 0)
     assert model.learning_starts == 50 * TICKS
     assert (model.action_noise is not None) == (name == "td3")
+    assert model.gradient_steps == 1  # an eighth of 4 samples, at least one
+    assert vars(ALGORITHMS[name](Config(name, envs=64), wrapped(form, 64), 0))["gradient_steps"] == 8
 
 
 @pytest.mark.parametrize(
