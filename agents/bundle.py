@@ -12,7 +12,7 @@ import hashlib
 import io
 import json
 import zipfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +51,9 @@ DEFECTS = (
 )
 """What the standard library, safetensors and NumPy raise on parts that are not what they should be."""
 
+TABLES = ("multipliers", "spend", "value", "volume", "shades")
+"""Arrays of a forecast; shades only where bids are shaded."""
+
 PARTS = ("manifest.json", "policy.safetensors", "policy.onnx", "probes.safetensors")
 
 
@@ -72,7 +75,9 @@ def policy_tensors(policy: LearnedPolicy) -> dict[str, Any]:
     tensors |= {f"bias.{i}": bias for i, bias in enumerate(actor.biases)}
     if actor.lstm is not None:
         tensors |= {f"lstm.{key}": getattr(actor.lstm, key) for key in LSTM}
-    tensors |= {f"forecast.{key}": getattr(forecast, key) for key in ("multipliers", "spend", "value", "volume")}
+    tensors |= _tables(forecast, "forecast.")
+    for i, part in enumerate(forecast.parts):
+        tensors |= _tables(part, f"part.{i}.")
     return {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
 
 
@@ -83,7 +88,8 @@ def policy_settings(policy: LearnedPolicy) -> dict[str, Any]:
         "actor": {"layers": len(actor.weights), "memory": actor.lstm is not None}
         | {key: getattr(actor, key) for key in KINDS},
         "scenario": asdict(policy.scenario),
-        "forecast": {"full_cost": forecast.full_cost, "full_value": forecast.full_value},
+        "forecast": _sizes(forecast),
+        "parts_of_forecast": [_sizes(part) for part in forecast.parts],
     }
 
 
@@ -98,8 +104,22 @@ def restore_policy(tensors: dict[str, Any], settings: dict[str, Any]) -> Learned
         lstm=Lstm(**{key: tensors[f"lstm.{key}"] for key in LSTM}) if memory else None,
         **{key: settings["actor"][key] for key in KINDS},
     )
-    forecast = {key: tensors[f"forecast.{key}"] for key in ("multipliers", "spend", "value", "volume")}
-    return LearnedPolicy(actor, Scenario.of(settings["scenario"]), Forecast(**forecast, **settings["forecast"]))
+    parts = tuple(_forecast(tensors, f"part.{i}.", sizes) for i, sizes in enumerate(settings["parts_of_forecast"]))
+    forecast = replace(_forecast(tensors, "forecast.", settings["forecast"]), parts=parts)
+    return LearnedPolicy(actor, Scenario.of(settings["scenario"]), forecast)
+
+
+def _tables(forecast: Forecast, prefix: str) -> dict[str, FloatArray]:
+    """Return the arrays of a forecast, but for its parts, by name."""
+    return {prefix + key: getattr(forecast, key) for key in TABLES if getattr(forecast, key) is not None}
+
+
+def _sizes(forecast: Forecast) -> dict[str, float]:
+    return {"full_cost": forecast.full_cost, "full_value": forecast.full_value}
+
+
+def _forecast(tensors: dict[str, Any], prefix: str, sizes: dict[str, float]) -> Forecast:
+    return Forecast(**{key: tensors[prefix + key] for key in TABLES if prefix + key in tensors}, **sizes)
 
 
 def write_bundle(
@@ -166,7 +186,7 @@ def _open(parts: dict[str, bytes]) -> Bundle:
 
 def _features(policy: LearnedPolicy) -> list[dict[str, Any]]:
     """Return name and bounds of every entry of the observation: what an encoder must agree on."""
-    features, groups = features_of(policy.scenario), policy.groups
+    features, groups = features_of(policy.scenario), policy.actor.groups
     low, high = bounds(features, groups)
     entries = zip(names(features, groups), low.tolist(), high.tolist(), strict=True)
     return [{"name": name, "low": a, "high": b} for name, a, b in entries]

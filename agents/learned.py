@@ -14,13 +14,23 @@ from bidpilot.agents.actor import Actor
 from bidpilot.agents.base import MultiplierPolicy
 from bidpilot.agents.lstm import Floats
 from bidpilot.ctr.errors import InputError
+from bidpilot.envs.allocation import Split
 from bidpilot.envs.residual import Residual
+from bidpilot.envs.shading import Shaded
 
 if TYPE_CHECKING:
     from bidpilot.ctr.types import FloatArray
     from bidpilot.envs.forecast import Forecast
     from bidpilot.envs.scenario import Scenario
     from bidpilot.envs.types import Campaign, CampaignState
+
+STEERING: dict[str, type[Residual]] = {
+    "pacing": Residual,
+    "targeting": Residual,
+    "allocation": Split,
+    "shading": Shaded,
+}
+"""What turns a network's actions into multipliers, by kind of environment."""
 
 __all__ = ["Actor", "Floats", "LearnedPolicy"]
 
@@ -30,15 +40,15 @@ class LearnedPolicy(MultiplierPolicy):
 
     def __init__(self, actor: Actor, scenario: Scenario, forecast: Forecast) -> None:
         """Keep the network and what it was trained with. Raises InputError for scenarios of other actions."""
-        if scenario.environment not in {"pacing", "targeting"}:
+        if scenario.environment not in STEERING:
             raise InputError(
-                f"a learned policy sets multipliers: it plays pacing and targeting, not {scenario.environment}"
+                f"a learned policy sets multipliers: it plays {', '.join(STEERING)}, not {scenario.environment}"
             )
         levels = scenario.levels if scenario.action == "ladder" else 1
         if actor.levels != levels:
             raise InputError(f"the network chooses of {actor.levels} levels, the scenario of {levels} (1: numbers)")
         self.actor, self.scenario, self.forecast = actor, scenario, forecast
-        self.groups = actor.groups
+        self.groups = actor.groups if forecast.shades is None else forecast.shades.shape[1]
 
     def reset(self, campaign: Campaign, rng: np.random.Generator) -> None:  # noqa: ARG002 - deterministic
         """Start an episode."""
@@ -49,10 +59,10 @@ class LearnedPolicy(MultiplierPolicy):
         if (self.scenario.limit is None) != (campaign.cost_limit == np.inf):
             kind = "without" if self.scenario.limit is None else "with"
             raise InputError(f"the policy was trained {kind} a cost limit; give it a campaign {kind} one")
-        self._residual = Residual([campaign], self.forecast, self.groups, self.scenario)
+        self._residual = STEERING[self.scenario.environment]([campaign], self.forecast, self.groups, self.scenario)
         self._memory: Floats | None = None
 
     def multipliers(self, state: CampaignState) -> FloatArray:
         """Return the multipliers (groups,) of the coming tick."""
         action, self._memory = self.actor.act(self._residual.observe(state.lifted()), self._memory)
-        return np.ravel(self._residual.multipliers(float(action[0]) if self.groups == 1 else action))
+        return np.ravel(self._residual.multipliers(float(action[0]) if action.size == 1 else action))

@@ -51,7 +51,7 @@ class Batched:
         self.count, self.groups, self.steering = count, like.groups, like.steering
         self.market, self.forecast, self.scenario = like.market, like.forecast, like.scenario
         self.penalty = self.scenario.penalty
-        self.hands = hands(self.scenario.action, self.groups, self.scenario.levels)
+        self.hands = hands(self.scenario.action, like.held, self.scenario.levels)
         self._terms = tuple((f"reward/{name}", reward_term(name)) for name in self.scenario.reward)
         self._nothing = np.zeros((2, count))
         self.streams: list[tuple[np.random.Generator, ...]] = []

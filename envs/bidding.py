@@ -41,6 +41,9 @@ class BiddingEnv(gym.Env[Floats, Any]):
     steering: type[Residual] = Residual
     """What turns actions into multipliers."""
 
+    actions: int | None = None
+    """Numbers in an action, where they are not as many as the multipliers."""
+
     lockstep = True
     """Whether Batched can step many of them."""
 
@@ -52,9 +55,10 @@ class BiddingEnv(gym.Env[Floats, Any]):
             raise InputError(f"render_mode must be None or one of {self.metadata['render_modes']}; got {render_mode!r}")
         self.market, self.forecast, self.scenario, self.groups = market, forecast, scenario, groups
         self.render_mode = render_mode
-        self.hands = hands(scenario.action, groups, scenario.levels)
+        self.held = self.actions or groups
+        self.hands = hands(scenario.action, self.held, scenario.levels)
         self.action_space = self.hands.space
-        low, high = bounds(features_of(scenario), groups)
+        low, high = bounds(features_of(scenario), self.held)
         self.observation_space = gym.spaces.Box(low, high, dtype=np.float32)
         self._terms = tuple((f"reward/{name}", reward_term(name)) for name in scenario.reward)
         self._ticks = forecast.ticks

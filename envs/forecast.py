@@ -34,6 +34,7 @@ class Forecast:
     value: (A, ticks) predicted worth won as a share of a day's whole predicted worth.
     volume: (ticks,) share of a day's opportunities. full_cost: currency, mean cost of winning all of a day.
     full_value: currency, mean predicted worth of a day. parts: a forecast for each segment, where one was asked for.
+    shades: (A, kinds) the multiplier of each kind of opportunity where bids are shaded, see envs/shading.
     """
 
     multipliers: FloatArray
@@ -43,6 +44,7 @@ class Forecast:
     full_cost: float
     full_value: float
     parts: tuple[Forecast, ...] = ()
+    shades: FloatArray | None = None
 
     def __post_init__(self) -> None:
         """Check that the table is one."""
@@ -102,6 +104,15 @@ class Forecast:
     def value_at(self, multiplier: Amount) -> FloatArray:
         """Return the expected worth won (..., ticks) as a share of the day's at multipliers (...)."""
         return self._rows(self.value, multiplier)
+
+    def shaded(self, multiplier: FloatArray) -> FloatArray:
+        """Return the multipliers (n, kinds) that belong to shaded multipliers (n,): between rows of shades, in logs.
+
+        Raises InputError where the forecast has no shades.
+        """
+        if self.shades is None:
+            raise InputError("the forecast has no shades; see bidpilot.envs.shading.shaded_forecast")
+        return np.exp(self._rows(np.log(self.shades), multiplier))
 
     def plan(self, scarcity: Amount) -> FloatArray:
         """Return the share (..., ticks) of the budget to spend in each tick: that of the right constant multiplier.

@@ -18,7 +18,7 @@ from bidpilot.envs.types import Rules
 if TYPE_CHECKING:
     from bidpilot.envs.forecast import Forecast
 
-ENVIRONMENTS = ("pacing", "targeting", "allocation", "ad_selection")
+ENVIRONMENTS = ("pacing", "targeting", "allocation", "shading", "ad_selection")
 SCALES = ("hindsight", "forecast")
 LIMITS = ("roas", "cpa", "tightness")
 Range = tuple[float, float]
@@ -72,7 +72,8 @@ class Scenario:
     exp(reach). gain, prior: the controller's, see Controller. reward: names of the terms. scale: what rewards are a
     share of, R* ("hindsight") or the worth that the forecast expects for the budget ("forecast", quicker on fresh
     traffic). penalty: price of breaking the limit, in worth per worth. observe_reports: show the learner the worth that
-    has been reported so far (late, where conversions are). traffic: the law of the days where no market is given.
+    has been reported so far (late, where conversions are). buckets: of predicted worth, by which bid shading
+    tells opportunities of a segment apart. traffic: the law of the days where no market is given.
 
     Raises InputError for unknown names, empty ranges or figures out of range.
     """
@@ -93,6 +94,7 @@ class Scenario:
     scale: str = "hindsight"
     penalty: float = 5.0
     observe_reports: bool = False
+    buckets: int = 16
     traffic: TrafficLaw = field(default_factory=lambda: TrafficLaw(once=False))
 
     def __post_init__(self) -> None:
@@ -105,6 +107,8 @@ class Scenario:
             hands(form, 1, self.levels)
         check_terms(self.reward)
         self._check_figures()
+        if self.environment == "shading" and self.rules.auction != "first_price":
+            raise InputError(f"bids are shaded where the winner pays its own: not in {self.rules.auction}")
 
     def _check_figures(self) -> None:
         for name in ("scarcity", "price_scale", "volume"):

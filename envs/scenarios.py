@@ -36,6 +36,11 @@ SCENARIOS: dict[str, Scenario] = {
     "bidpilot/Pacing-v0": Scenario(),
     "bidpilot/PacingLadder-v0": Scenario(action="ladder"),
     "bidpilot/PacingFirstPrice-v0": Scenario(rules=Rules("first_price")),
+    "bidpilot/Shading-v0": Scenario(
+        "shading",
+        rules=Rules("first_price"),
+        traffic=TrafficLaw(segment_spread=0.8, price_follows_value=0.0, price_noise=0.35, once=False),
+    ),
     "bidpilot/PacingSoftFloor-v0": Scenario(
         rules=Rules("soft_floor"), traffic=TrafficLaw(reserve=0.5, soft_floor=0.9, once=True)
     ),
@@ -88,12 +93,14 @@ def make(
     """Make an environment; entry point of gym.make(id, market=..., forecast=...).
 
     Without a market, days are drawn by the scenario's traffic law; without a forecast, one is measured on past days
-    drawn from the market. arguments: of the environment alone, as AdSelection's ads and spread. Raises InputError for
+    drawn from the market; where bids are shaded, one without shades is not used: the market is split, and measured.
+    arguments: of the environment alone, as AdSelection's ads and spread. Raises InputError for
     an unknown name.
     """
     from bidpilot.envs.ad_selection import AdSelection  # registering ids should stay quick
     from bidpilot.envs.allocation import Allocation
     from bidpilot.envs.pacing import Pacing
+    from bidpilot.envs.shaded import Shading, split_market
     from bidpilot.envs.targeting import Targeting
 
     settings = find_scenario(scenario) if isinstance(scenario, str) else scenario
@@ -101,9 +108,12 @@ def make(
         "pacing": Pacing,
         "targeting": Targeting,
         "allocation": Allocation,
+        "shading": Shading,
         "ad_selection": AdSelection,
     }
     source = market if market is not None else TrafficMarket(settings.traffic)
+    if settings.environment == "shading" and (forecast is None or forecast.shades is None):
+        source, forecast = split_market(source, settings)
     known = forecast if forecast is not None else past_forecast(source, settings)
     return kinds[settings.environment](source, known, settings, render_mode, **arguments)
 

@@ -60,6 +60,7 @@ SCORES = {  # id: (least, most) of what the controller reaches on average over t
     "bidpilot/PacingRandom-v0": (0.45, 0.75),
     "bidpilot/PacingRealised-v0": (0.98, 0.995),
     "bidpilot/PacingSoftFloor-v0": (0.85, 0.92),
+    "bidpilot/Shading-v0": (0.75, 0.84),
     "bidpilot/Targeting-v0": (0.935, 0.97),
     "bidpilot/TargetingLadder-v0": (0.935, 0.97),
 }
@@ -135,7 +136,7 @@ def features(env: Env) -> list[str]:
     if isinstance(env, AdSelection):
         return names(ad_features.ad_features(env.scenario), env.groups * env.ads.ads)
     assert isinstance(env, BiddingEnv)
-    return names(features_of(env.scenario), env.groups)
+    return names(features_of(env.scenario), env.held)
 
 
 # --- the interface ------------------------------------------------------------------------------------------------

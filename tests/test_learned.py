@@ -251,8 +251,8 @@ def test_a_network_of_levels_plays_ladders_alone(past: Past) -> None:
     numbers = network(1)
     with pytest.raises(InputError, match=r"chooses of 1 levels, the scenario of 9 \(1: numbers\)"):
         LearnedPolicy(numbers, Scenario(action="ladder"), past.forecast)
-    with pytest.raises(InputError, match="pacing and targeting, not allocation"):
-        LearnedPolicy(numbers, Scenario("allocation"), past.forecast)
+    with pytest.raises(InputError, match="it plays pacing, targeting, allocation, shading, not ad_selection"):
+        LearnedPolicy(numbers, Scenario("ad_selection"), past.forecast)
 
 
 def test_a_policy_remembers_within_an_episode_and_forgets_between(days: tuple[Day, ...], past: Past) -> None:

@@ -1,111 +1,115 @@
-"""Shading: what it earns at first price, that it is linear at second price, floors and soft floors."""
+"""Bid shading: the best bids of a known law of prices, what it gains at first price, and the environment on top."""
 
 from __future__ import annotations
 
-from functools import cache
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from bidpilot.agents import incremental, shading
-from bidpilot.agents.base import Past
-from bidpilot.agents.curve import MOST_ROWS, measured
 from bidpilot.agents.oracle import Oracle
 from bidpilot.agents.rollout import run_episode
-from bidpilot.envs.auctions import soft_floor
-from bidpilot.envs.day import Day, Opportunities
+from bidpilot.ctr.errors import InputError
+from bidpilot.ctr.types import to_micros
+from bidpilot.envs.day import Day, Hidden, Opportunities
+from bidpilot.envs.episode import Episode
 from bidpilot.envs.forecast import Forecast
+from bidpilot.envs.hindsight import best_value
 from bidpilot.envs.market import draw_days
-from bidpilot.envs.scenarios import SCENARIOS
+from bidpilot.envs.scenario import Scenario
+from bidpilot.envs.scenarios import SCENARIOS, make
+from bidpilot.envs.shading import Buckets, Shaded, SplitMarket, shaded_forecast
 from bidpilot.envs.traffic import TrafficMarket
-from bidpilot.envs.types import Campaign, CampaignState, Rules
+from bidpilot.envs.types import Campaign
+
+SHADING = SCENARIOS["bidpilot/Shading-v0"]
 
 
-@cache
-def traffic() -> tuple[Day, ...]:
-    """Return days of the first-price scenario."""
-    law = SCENARIOS["bidpilot/PacingFirstPrice-v0"].traffic
-    return tuple(draw_days(TrafficMarket(law), 18, np.random.default_rng(3)))
+def day_of(value: float, price: np.ndarray[tuple[int], np.dtype[np.float64]], kinds: int = 1) -> Day:
+    """Return a day of one tick whose opportunities are all worth the same."""
+    n = len(price)
+    none, worth = np.zeros(n, dtype=bool), np.full(n, value)
+    seen = Opportunities(np.full(n, 0.5), np.ones(n), worth, np.zeros(n), np.arange(n) % kinds, np.zeros(n, np.int64))
+    hidden = Hidden(to_micros(price), none, none, np.zeros(n, np.int64), worth)
+    return Day.build(seen, hidden, 1, kinds)
 
 
-def past_of(auction: str) -> Past:
-    return Past(traffic()[:8], Forecast.of(traffic()[:8], auction))
+def test_bids_are_the_best_of_a_log_normal_law_of_prices() -> None:
+    """The handbook's figures: prices log-normal(ln 70, 0.6)."""
+    forecast = shaded_forecast([day_of(1.0, np.random.default_rng(0).lognormal(np.log(70.0), 0.6, 400_000))])
+    known = {50.0: 36.4, 100.0: 61.2, 200.0: 93.1, 400.0: 128.4}
+    bids = forecast.shaded(np.array(list(known)))[:, 0]
+    assert bids == pytest.approx(list(known.values()), rel=0.05)
+    assert (np.diff(forecast.shades[:, 0]) >= 0).all()  # type: ignore[index]
+    assert (forecast.shades[:, 0] < forecast.multipliers * 1.0001).all()  # type: ignore[index]
 
 
-def campaign_of(past: Past, share: float, auction: str) -> Campaign:
-    full = past.forecast.full_cost
-    return Campaign(share * full, past.forecast.ticks, full, Rules(auction))
-
-
-@pytest.mark.parametrize(("share", "lead"), [(1 / 8, 1.01), (1 / 2, 1.02)])
-def test_at_first_price_it_earns_more_than_the_best_uniform_multiplier(share: float, lead: float) -> None:
-    past = past_of("first_price")
-    campaign = campaign_of(past, share, "first_price")
-    shaded, plain = shading.Config().build(past), incremental.Config().build(past)
-    earned = []
-    for day in traffic()[8:]:
-        rng = np.random.default_rng(0)
-        played = [run_episode(policy, day, campaign, rng) for policy in (shaded, plain, Oracle(day))]
-        earned.append([result.total("expected") for result in played])
-    ours, controller, best = np.mean(earned, axis=0)
-    assert ours > lead * best
-    assert ours > 1.025 * controller
-
-
-def test_at_second_price_bids_are_linear_and_as_good_as_the_controllers() -> None:
-    past = past_of("second_price")
-    campaign = campaign_of(past, 1 / 8, "second_price")
-    policy, controller = shading.Config().build(past), incremental.Config().build(past)
-    day = traffic()[8]
-    policy.reset(campaign, np.random.default_rng(0))
-    bids = policy.bid(CampaignState.start(campaign), day.seen)
-    assert np.ptp(bids / day.seen.value) < 1e-12 * bids.max() / day.seen.value.min()
-    totals = [
-        sum(run_episode(each, d, campaign, np.random.default_rng(0)).total("expected") for d in traffic()[8:13])
-        for each in (policy, controller)
-    ]
-    assert totals[0] == pytest.approx(totals[1], rel=0.005)
-
-
-def started(auction: str) -> shading.Shading:
-    policy = shading.Config().build(past_of(auction))
-    policy.reset(campaign_of(past_of(auction), 1 / 8, auction), np.random.default_rng(0))
-    return policy
-
-
-def seen_with(reserve: float, soft: float, count: int) -> Opportunities:
-    ones, none = np.ones(count), np.zeros(count, np.int64)
-    return Opportunities(0.02 * ones, 0.1 * ones, 0.008 * ones, reserve * ones, none, none, None, soft * ones)
-
-
-def test_a_reserve_is_bid_where_the_best_bid_lies_below_it_and_worth_above() -> None:
-    policy, worth = started("first_price"), np.array([0.001, 0.0049, 0.0051, 0.02, 0.2])
-    free, floored = (policy.curve(worth, seen_with(reserve, 0.0, 5)) for reserve in (0.0, 0.005))
-    assert floored == pytest.approx(np.where(worth > 0.005, np.maximum(free, 0.005), free))
-    assert floored[2] == 0.005
-
-
-def test_under_a_soft_floor_the_bid_leaves_as_much_as_any_other() -> None:
-    policy, worth, floor = started("soft_floor"), np.geomspace(0.001, 0.1, 30), 0.004
-    seen = seen_with(0.0, floor, 30)
-    prices = policy.law.typical(seen)[0] * np.exp(policy.law.sigma * np.random.default_rng(1).standard_normal(40_000))
-    micros, soft = np.rint(1e6 * prices).astype(np.int64), np.full(len(prices), round(1e6 * floor))
-
-    def surplus(v: float, bid: float) -> float:
-        cost = soft_floor(micros, np.full(len(prices), 1e6 * bid), soft) / 1e6
-        return float(np.mean((v - cost) * (micros <= 1e6 * bid)))
-
-    for v, bid in zip(worth, policy.curve(worth, seen), strict=True):
-        others = max(surplus(v, other) for other in v * np.linspace(0.02, 1.0, 50))
-        assert surplus(v, bid) >= others - 0.004 * v
-
-
-def test_a_large_past_is_measured_on_a_part_of_its_rows() -> None:
-    days, base = traffic()[:4], past_of("first_price").forecast
-    whole = measured(lambda worth, _: worth, days, base, "second_price")
-    many = tuple(days) * (1 + MOST_ROWS // sum(map(len, days)))
-    thinned = measured(lambda worth, _: worth, many, base, "second_price")
-    assert thinned.spending(base.multiplier(0.3)) == pytest.approx(whole.spending(base.multiplier(0.3)), rel=0.03)
-    assert whole.spending(base.multipliers[-1]) == pytest.approx(
-        np.mean([day.full_cost for day in days]) / 1e6 / base.full_cost, rel=1e-3
+def test_kinds_whose_prices_lie_close_together_are_bid_for_just_above_them() -> None:
+    rng = np.random.default_rng(1)
+    price = np.where(
+        np.arange(40_000) % 2 == 0, rng.lognormal(np.log(0.5), 0.05, 40_000), rng.lognormal(np.log(0.5), 1.0, 40_000)
     )
+    close, wide = shaded_forecast([day_of(1.0, price, kinds=2)]).shaded(np.array([1.0]))[0]
+    assert 0.5 < close < 0.6
+    assert wide < close
+
+
+def test_buckets_split_segments_by_worth_and_leave_the_day_as_it_was() -> None:
+    day = draw_days(TrafficMarket(SHADING.traffic), 1, np.random.default_rng(2))[0]
+    buckets = Buckets.of([day], 4)
+    split = buckets.split(day)
+    assert split.segments == 4 * day.segments
+    assert (split.seen.segment // 4 == day.seen.segment).all()
+    share = np.bincount(split.seen.segment % 4, minlength=4) / len(day)
+    assert share == pytest.approx(np.full(4, 0.25), abs=0.01)
+    for bucket in range(3):
+        low, high = (split.seen.value[split.seen.segment % 4 == bucket + more] for more in (0, 1))
+        assert low.max() <= high.min()
+    assert best_value(split, np.array([1.0]))[0] == best_value(day, np.array([1.0]))[0]
+
+
+def test_shading_beats_the_best_uniform_multiplier_in_hindsight() -> None:
+    past, days = (
+        draw_days(TrafficMarket(replace(SHADING.traffic, opportunities=20_000.0)), 6, np.random.default_rng(s))
+        for s in (3, 4)
+    )
+    buckets = Buckets.of(past, 8)
+    forecast = shaded_forecast([buckets.split(day) for day in past])
+    campaign = Campaign(forecast.full_cost / 4, forecast.ticks, forecast.full_cost, SHADING.rules)
+    shaded, uniform = 0.0, 0.0
+    for day in days:
+        split = buckets.split(day)
+        episode, steers = (
+            Episode(split, campaign, split.segments),
+            Shaded([campaign], forecast, split.segments, SHADING),
+        )
+        while not episode.over:
+            steers.take(episode.glance())
+            episode.advance(steers.multipliers(steers.zero))
+        shaded += episode.result().total("expected")
+        uniform += run_episode(Oracle(day), day, campaign, np.random.default_rng(0)).total("expected")
+    assert shaded > 1.03 * uniform
+
+
+def test_the_environment_has_one_action_and_splits_a_plain_market() -> None:
+    env = make(replace(SHADING, buckets=3), TrafficMarket(SHADING.traffic))
+    assert env.action_space.shape == (1,)
+    assert isinstance(env.market, SplitMarket)
+    assert env.groups == env.market.segment_count == 24
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda: Scenario("shading"), "bids are shaded where the winner pays its own: not in second_price"),
+        (lambda: Buckets.of([day_of(1.0, np.ones(3))], 0), "worth is split into at least 1 bucket; got 0"),
+        (
+            lambda: Buckets(np.array([1.0])).split(day_of(1.0, np.ones(3)).misjudged(np.array([0.5]))),
+            "split a day before it is misjudged",
+        ),
+        (lambda: Forecast.of([day_of(1.0, np.ones(3))]).shaded(np.ones(1)), "the forecast has no shades"),
+    ],
+)
+def test_what_cannot_be_is_refused(wrong: object, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        wrong()  # type: ignore[operator]
