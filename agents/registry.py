@@ -15,7 +15,17 @@ if TYPE_CHECKING:
 
 TRAINERS = tuple(
     f"bidpilot.agents.{name}"
-    for name in ("algorithms", "extraction", "masks", "off_policy", "on_policy", "sb3", "sb3_vector")
+    for name in (
+        "algorithms",
+        "callbacks",
+        "extraction",
+        "masks",
+        "off_policy",
+        "on_policy",
+        "sb3",
+        "sb3_vector", "start",
+        "snapshot",
+    )
 )
 """They train policies but are none; importing them takes seconds, for torch and Stable-Baselines3."""
 
