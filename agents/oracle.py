@@ -27,8 +27,9 @@ class Oracle(MultiplierPolicy):
         self._multiplier = np.zeros(1)
 
     def reset(self, campaign: Campaign, rng: np.random.Generator) -> None:  # noqa: ARG002 - no randomness here
-        """Solve the day for the budget."""
-        self._multiplier = np.array([best_multiplier(self._day, campaign.budget, campaign.rules.auction)])
+        """Solve the day for the budget and the cost limit."""
+        auction, limit = campaign.rules.auction, campaign.cost_limit
+        self._multiplier = np.array([best_multiplier(self._day, campaign.budget, auction, limit)])
 
     def multipliers(self, state: CampaignState) -> FloatArray:  # noqa: ARG002 - it knows already
         """Return the multiplier (1,)."""

@@ -1,4 +1,8 @@
-"""The best that was possible on a day, knowing every price: numbers only (the policy is agents/oracle)."""
+"""The best that was possible on a day, knowing every price: numbers only (the policy is agents/oracle).
+
+What policies of a given kind could reach of it is in envs/policy_class, two limits at once in envs/duals, several
+campaigns in envs/purse and envs/assignment.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,14 @@ import numpy as np
 
 from bidpilot.ctr.types import EXACT, MICROS, UNWINNABLE, whole_micros
 from bidpilot.envs.simulator import SPEND, play
-from bidpilot.envs.types import Rules
+from bidpilot.envs.types import COLUMNS, Rules
 
 if TYPE_CHECKING:
     from bidpilot.ctr.types import FloatArray
     from bidpilot.envs.day import Day
 
 
+EXPECTED = COLUMNS.index("expected")
 CORNERS = 16_384
 HALVINGS = 40
 LOWEST = float(np.finfo(np.float64).tiny)
@@ -59,7 +64,12 @@ def best_of(day: Day, budget: float, cost_limit: float = np.inf) -> float:
     cost_limit: currency per currency of worth. Cheapest first, the average cost of worth never falls, so the best is
     the shorter of what the budget buys and what the limit allows. A policy that breaks the limit may win more.
     """
-    cost, worth = day.frontier
+    return best_on(day.frontier, budget, cost_limit)
+
+
+def best_on(frontier: tuple[FloatArray, FloatArray], budget: float, cost_limit: float = np.inf) -> float:
+    """Return the same of a frontier's corners, see frontier."""
+    cost, worth = frontier
     best = float(np.interp(whole_micros(budget), cost, worth))
     if cost_limit == np.inf:
         return best
@@ -72,16 +82,17 @@ def best_of(day: Day, budget: float, cost_limit: float = np.inf) -> float:
     return min(best, float(worth[last] + part * (worth[last + 1] - worth[last])))
 
 
-def best_multiplier(day: Day, budget: float, auction: str = "second_price") -> float:
-    """Return the highest uniform multiplier whose spend on the day stays within the budget; 0 if none.
+def best_multiplier(day: Day, budget: float, auction: str = "second_price", cost_limit: float = np.inf) -> float:
+    """Return the highest uniform multiplier whose spend stays within the budget and the cost limit; 0 if none.
 
     Second price: the threshold of the knapsack over predicted worth. First price: spend is the multiplier
     times the worth won, which grows with the multiplier, so the same search applies. Soft floors: by bisection. Where
-    only free impressions fit, the smallest multiplier that bids at all.
+    only free impressions fit, the smallest multiplier that bids at all. cost_limit: currency per currency of expected
+    worth; where worth is misjudged, cost per worth need not rise with the multiplier, and the highest that fits counts.
     """
     if auction == "soft_floor":
-        return _bisected(day, budget, auction)
-    ratio = _thresholds(day)
+        return _bisected(day, budget, auction, cost_limit)
+    ratio = thresholds(day)
     order = np.argsort(ratio, kind="stable")
     order = order[: np.count_nonzero(np.isfinite(ratio))]
     ratio = ratio[order]
@@ -89,19 +100,20 @@ def best_multiplier(day: Day, budget: float, auction: str = "second_price") -> f
         spend = ratio * np.cumsum(day.believed[order]) * MICROS
     else:
         spend = np.cumsum(day.payable[order], dtype=np.float64)
+    allowed = spend <= whole_micros(budget)
+    if cost_limit < np.inf:
+        allowed &= spend <= cost_limit * MICROS * np.cumsum(day.hidden.expected[order])
     last_of_tie = np.append(ratio[1:] != ratio[:-1], True)[: len(ratio)]
-    fits = np.flatnonzero(last_of_tie & (spend <= whole_micros(budget)))
+    fits = np.flatnonzero(last_of_tie & allowed)
     return max(float(ratio[fits[-1]]), LOWEST) if fits.size else 0.0
 
 
 def best_plan(day: Day, multiplier: float, auction: str = "second_price") -> FloatArray:
     """Return the spend (ticks,), currency, of a constant multiplier on the day, budget aside."""
-    rules, at = Rules(auction), np.array([multiplier])
-    tables = [play(day, tick, at, EXACT, rules).table for tick in range(day.ticks)]
-    return np.array([table[0, SPEND] for table in tables]) / MICROS
+    return _played(day, multiplier, auction)[:, SPEND] / MICROS
 
 
-def _thresholds(day: Day) -> FloatArray:
+def thresholds(day: Day) -> FloatArray:
     """Return the multipliers (n,) from which on opportunities are won, as the bidder sees them."""
     if day.belief is None:
         return day.ratio
@@ -110,14 +122,23 @@ def _thresholds(day: Day) -> FloatArray:
     return np.where(at * belief < ratio, np.nextafter(at, np.inf), at)
 
 
-def _bisected(day: Day, budget: float, auction: str) -> float:
-    """Return the highest multiplier whose spend stays within the budget, where that has to be tried out."""
-    known = _thresholds(day)
+def _bisected(day: Day, budget: float, auction: str, cost_limit: float) -> float:
+    """Return the highest multiplier whose spend stays within both bounds, where that has to be tried out."""
+    known = thresholds(day)
     low, high = 0.0, float(known[np.isfinite(known)].max(initial=0.0))
     for _ in range(HALVINGS):
         middle = (low + high) / 2.0
-        low, high = (middle, high) if best_plan(day, middle, auction).sum() <= budget else (low, middle)
+        table = _played(day, middle, auction).sum(axis=0)
+        spend, worth = table[SPEND] / MICROS, table[EXPECTED]
+        fits = spend <= budget and (spend == 0 or spend <= cost_limit * worth)
+        low, high = (middle, high) if fits else (low, middle)
     return low
+
+
+def _played(day: Day, multiplier: float, auction: str) -> FloatArray:
+    """Return the tables (ticks, len(COLUMNS)) of a constant multiplier on the day, budget aside."""
+    rules, at = Rules(auction), np.array([multiplier])
+    return np.array([play(day, tick, at, EXACT, rules).table[0] for tick in range(day.ticks)])
 
 
 def _last_of_ties(cost: FloatArray, value: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,7 +16,7 @@ from bidpilot.agents.rollout import run_episode
 from bidpilot.ctr.types import MICROS
 from bidpilot.envs.day import Day, Hidden, Opportunities
 from bidpilot.envs.forecast import Forecast
-from bidpilot.envs.hindsight import best_value
+from bidpilot.envs.hindsight import best_of, best_value
 from bidpilot.envs.market import MiscalibratedMarket, draw_days
 from bidpilot.envs.replay import ReplayMarket
 from bidpilot.envs.scenarios import default_market
@@ -99,3 +101,24 @@ def test_it_never_overspends_also_with_ties_free_and_worthless_impressions(
     result = run_episode(Oracle(day), day, Campaign(float(budget), 1, 10.0, Rules(auction)), np.random.default_rng(0))
     assert result.total("spend") <= budget * MICROS
     assert result.total("expected") <= best_value(day, np.array([float(budget)]))[0] + 1e-9
+
+
+@pytest.mark.parametrize("auction", ["second_price", "first_price"])
+@pytest.mark.parametrize("tightness", [0.3, 0.7, 5.0])
+def test_it_keeps_the_cost_limit_and_no_higher_multiplier_would(
+    auction: str, tightness: float, days: tuple[Day, ...]
+) -> None:
+    day = days[0]
+    plain = campaign(day, 0.3, auction)
+    free = run_episode(Oracle(day), day, plain, np.random.default_rng(0))
+    limit = tightness * free.total("spend") / free.total("expected") / MICROS
+    asked = replace(plain, cost_limit=limit)
+    kept = run_episode(Oracle(day), day, asked, np.random.default_rng(0))
+    assert kept.total("spend") <= limit * MICROS * kept.total("expected") * (1 + 1e-12)
+    if auction == "second_price":
+        best = best_of(day, asked.budget, limit)
+        assert 0 <= best - kept.total("expected") <= 1e-3 * best + day.hidden.expected.max()
+    if tightness > 1:
+        assert kept.total("expected") == free.total("expected")
+    else:
+        assert kept.total("spend") < free.total("spend")
