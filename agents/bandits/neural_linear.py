@@ -35,8 +35,8 @@ class Config:
     """steps: of training after each day of the warm-up. decay: of the weights. noise: prior sd of a tick's reward."""
 
     steps: int = 200
-    decay: float = 0.001
-    noise: float = 0.05
+    decay: float = 0.01
+    noise: float = 0.02
     ridge: float = 1.0
 
     def build(self, past: Past) -> NeuralLinear:
@@ -46,7 +46,7 @@ class Config:
     @classmethod
     def space(cls) -> Space:
         """Return what tuning may try."""
-        return {"decay": Span(0.0001, 0.03), "noise": Span(0.01, 0.3), "ridge": Span(0.1, 10.0)}
+        return {"decay": Span(0.001, 0.1), "noise": Span(0.01, 0.3), "ridge": Span(0.1, 10.0)}
 
 
 class Memory:

@@ -37,8 +37,8 @@ class Prior(NamedTuple):
 class Config:
     """pulls: what the prior mean 0.5, the controller's own, counts for. spread: of a tick's reward, a priori."""
 
-    pulls: float = 2.0
-    spread: float = 0.15
+    pulls: float = 0.5
+    spread: float = 0.05
 
     def build(self, past: Past) -> NormalThompson:
         """Build the policy."""
@@ -47,7 +47,7 @@ class Config:
     @classmethod
     def space(cls) -> Space:
         """Return what tuning may try."""
-        return {"pulls": Span(0.5, 20.0), "spread": Span(0.03, 0.3)}
+        return {"pulls": Span(0.1, 10.0), "spread": Span(0.01, 0.3)}
 
 
 class NormalThompson(Sampled[Statistics], LadderBandit):
