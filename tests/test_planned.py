@@ -84,7 +84,7 @@ def after_an_outage(day: Day, begin: int) -> Day:
 
 
 @pytest.mark.parametrize("begin", [0, 16])
-@pytest.mark.parametrize("name", ["pid", "resolve", "incremental", "recalibrate"])
+@pytest.mark.parametrize("name", ["pid", "resolve", "incremental", "recalibrate", "limited", "mpid", "shading"])
 def test_after_20_ticks_without_traffic_the_first_spends_at_most_twice_its_plan(
     name: str, begin: int, past: Past
 ) -> None:
