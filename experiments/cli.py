@@ -101,7 +101,28 @@ def evaluate(
 
     stages = _stages(_open(run))
     stages.fit()
-    stages.evaluate(named_contenders(stages.run, stages.source, policy))
+    stages.evaluate(named_contenders(stages.run, stages.source, policy, stages.say))
+
+
+@app.command()
+def tune(
+    run: RunOption,
+    policy: Annotated[
+        list[str] | None, typer.Option("--policy", help="Name or dotted module; repeatable [the run's baselines].")
+    ] = None,
+    trials: Annotated[int, typer.Option("--trials", help="Settings to try, for every policy and budget.")] = 40,
+    budget: Annotated[
+        list[str] | None, typer.Option("--budget", help="One of the run's budgets, as 1/8; repeatable [all].")
+    ] = None,
+    jobs: Annotated[int, typer.Option("--jobs", help="Processes at once; the numbers are the same.")] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep what a tune that was killed has done.")] = False,
+) -> None:
+    """Search the baselines' settings on simulated days; bidpilot compare takes what is found."""
+    from bidpilot.experiments.tune import Task
+
+    opened = _open(run)
+    task = Task.of(opened.settings, policy, budget, trials=trials, jobs=jobs, resume=resume)
+    _stages(opened).tune(task)
 
 
 @app.command()

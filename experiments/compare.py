@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +11,7 @@ import pandas as pd
 
 from bidpilot.agents.oracle import Oracle
 from bidpilot.agents.registry import find_policy, policies
+from bidpilot.agents.space import spread
 from bidpilot.envs.timeline import Timeline
 from bidpilot.experiments.config import budget_label
 from bidpilot.experiments.evaluate import Contender, Field, Played, play_all
@@ -21,23 +21,25 @@ from bidpilot.experiments.source import Source, load_source
 from bidpilot.experiments.statistics import interval
 from bidpilot.experiments.streams import stream
 from bidpilot.experiments.train import load_trained
-from bidpilot.experiments.tuning import tune
+from bidpilot.experiments.tuned import Chosen, read_tuned
+from bidpilot.experiments.tuning import campaign_for, tune
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from bidpilot.agents.base import PolicyConfig
     from bidpilot.ctr.types import FloatArray
-    from bidpilot.experiments.config import Settings
     from bidpilot.experiments.run import Run
+    from bidpilot.experiments.tuned import Found
 
 ORACLE = "oracle"
 
 
-def compare(run: Run, source: Source | None = None) -> pd.DataFrame:
+def compare(run: Run, source: Source | None = None, say: Callable[[str], None] = print) -> pd.DataFrame:
     """Compare the run's baselines, its trained policy if there is one, and the oracle; return results.csv."""
     source = source or load_source(run.settings)
     arena = prepare(run, source)
-    contenders = [*baselines(run.settings, arena), *learners(run), oracle()]
+    contenders = [*baselines(run, arena, say=say), *learners(run), oracle()]
     return judge(run, source, contenders)
 
 
@@ -59,28 +61,46 @@ def judge(run: Run, source: Source, contenders: Sequence[Contender], to: Run | N
     within = "impressions within each episode" if field.resampled_within else "whole days"
     how = f"95 % bootstrap, {len(field.draws)} replicates, resampling {within}, paired across policies"
     known = source.exchange is not None
+    target.note(trials=_trials(contenders, settings.budgets))
     target.note(traffic_hash=traffic, evaluated_on=describe_days(source, days), intervals=how, truth_known=known)
     return table
 
 
-def baselines(settings: Settings, arena: Arena) -> list[Contender]:
-    """Return the settings' baselines (all known ones by default), tuned on training days unless told otherwise."""
-    names = settings.baselines or tuple(policies())
-    configs = {name: find_policy(name) for name in names}
-    if settings.tuned:
-        chosen = tune(configs, arena.past, arena.tune, settings.budgets, settings.auction)
-    else:
-        chosen = {(name, share): configs[name]() for name in names for share in settings.budgets}
-    built = {key: config.build(arena.past) for key, config in chosen.items()}
+def baselines(run: Run, arena: Arena, names: Sequence[str] = (), say: Callable[[str], None] = print) -> list[Contender]:
+    """Return the named baselines, else the settings', else all known ones.
+
+    They have the settings that bidpilot tune found; where it found none, the best of a few; untuned, their defaults.
+    """
+    configs = {name: find_policy(name) for name in names or run.settings.baselines or policies()}
+    chosen = _tuned(run, arena, configs, say) if run.settings.tuned else _defaults(configs, run.settings.budgets)
+    built = {key: found.config.build(arena.past) for key, found in chosen.items()}
     return [
         Contender(
             name,
             "baseline",
             lambda _day, share, name=name: built[name, share],  # type: ignore[misc]
-            lambda share, name=name: json.dumps(asdict(chosen[name, share])),  # type: ignore[misc, call-overload]
+            lambda share, name=name: chosen[name, share].record,  # type: ignore[misc]
         )
-        for name in names
+        for name in configs
     ]
+
+
+def _defaults(configs: Mapping[str, type[PolicyConfig]], shares: Sequence[float]) -> Found:
+    return {(name, share): Chosen(config(), 1) for name, config in configs.items() for share in shares}
+
+
+def _tuned(run: Run, arena: Arena, configs: Mapping[str, type[PolicyConfig]], say: Callable[[str], None]) -> Found:
+    """Return what the run's tuned.json holds; what it lacks is the best of the spread settings."""
+    settings = run.settings
+    found, notes = read_tuned(run, arena, configs)
+    for note in notes:
+        say(note)
+    for share in settings.budgets:
+        missing = {name: config for name, config in configs.items() if (name, share) not in found}
+        campaigns = {share: campaign_for(arena.tune, share, settings.auction)}
+        quick = tune(missing, arena.past, arena.tune, campaigns) if missing else {}
+        found |= {(name, at): Chosen(config, len(spread(type(config)))) for (name, at), config in quick.items()}
+    return found
 
 
 def learners(run: Run) -> list[Contender]:
@@ -95,6 +115,19 @@ def learners(run: Run) -> list[Contender]:
 def oracle() -> Contender:
     """Return the best uniform multiplier in hindsight."""
     return Contender(ORACLE, "oracle", lambda day, _share: Oracle(day), lambda _share: "{}")
+
+
+def _trials(contenders: Sequence[Contender], shares: Sequence[float]) -> dict[str, str]:
+    """Say, for each baseline, after how many trials its settings at each budget were chosen (1: the default)."""
+    tried = {
+        c.name: [json.loads(c.settings(share))["trials"] for share in shares]
+        for c in contenders
+        if c.role == "baseline"
+    }
+    return {
+        name: ", ".join(f"{count} at budget {budget_label(share)}" for count, share in zip(counts, shares, strict=True))
+        for name, counts in tried.items()
+    }
 
 
 def results_table(

@@ -14,11 +14,13 @@ from bidpilot.experiments.prepare import prepare
 from bidpilot.experiments.train import load_trained
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bidpilot.experiments.run import Run
     from bidpilot.experiments.source import Source
 
 
-def named_contenders(run: Run, source: Source, names: list[str]) -> list[Contender]:
+def named_contenders(run: Run, source: Source, names: list[str], say: Callable[[str], None] = print) -> list[Contender]:
     """Return a contender for each name. Raises InputError listing the known names."""
     if len(set(names)) < len(names):
         raise InputError(f"name no policy twice; got {', '.join(names)}")
@@ -32,8 +34,7 @@ def named_contenders(run: Run, source: Source, names: list[str]) -> list[Contend
     plain = tuple(name for name in names if name not in trained and name != ORACLE and not name.endswith(".zip"))
     tuned = {}
     if plain:
-        settings = run.settings.model_copy(update={"baselines": plain})
-        tuned = {contender.name: contender for contender in baselines(settings, prepare(run, source))}
+        tuned = {contender.name: contender for contender in baselines(run, prepare(run, source), plain, say)}
     return [trained.get(name) or tuned.get(name) or _other(name) for name in names]
 
 

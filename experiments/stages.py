@@ -16,11 +16,15 @@ from bidpilot.experiments.compare import compare, judge
 from bidpilot.experiments.export import export
 from bidpilot.experiments.fidelity import TABLES, fidelity, terminal_table
 from bidpilot.experiments.fit import fit
+from bidpilot.experiments.prepare import prepare
 from bidpilot.experiments.report import write_report
 from bidpilot.experiments.run import Run
 from bidpilot.experiments.source import load_source
 from bidpilot.experiments.tables import markdown_table, model_table, terminal_tables
 from bidpilot.experiments.train import train
+from bidpilot.experiments.tune import tune_run
+from bidpilot.experiments.tune_words import gain_table, gain_words
+from bidpilot.experiments.tuned import FILE
 from bidpilot.experiments.words import summary
 
 if TYPE_CHECKING:
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
 
     from bidpilot.experiments.evaluate import Contender
     from bidpilot.experiments.source import Source
+    from bidpilot.experiments.tune import Task
 
 WIDE = 150
 """Columns of text where the output is not a terminal."""
@@ -109,12 +114,22 @@ class Stages:
             f"possible on simulated validation days, the controller alone {curve['reference'].iloc[0]:.4f}"
         )
 
+    def tune(self, task: Task) -> pd.DataFrame:
+        """Fit what is missing, search the baselines' settings, print what that brings on days that no trial saw."""
+        self.fit()
+        found = tune_run(self.run, prepare(self.run, self.source), task, self.say)
+        self.console.print(gain_table(found))
+        for line in gain_words(found):
+            self.say(line)
+        self.say(f"settings: {self.run.folder / FILE} (bidpilot compare takes them), trials: trials.csv beside it")
+        return found
+
     def compare(self) -> pd.DataFrame:
         """Fit and train what is missing, compare everything, write and print the results."""
         for name in self.run.settings.baselines:
             find_policy(name)  # a wrong name should not cost the time to train
         self.train()
-        results = compare(self.run, self.source)
+        results = compare(self.run, self.source, self.say)
         self._finish(results, self.run)
         return results
 

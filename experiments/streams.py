@@ -18,6 +18,7 @@ ROLES = (
     "metrics",
     "candidates",
     "fidelity",
+    "search",
 )
 
 
