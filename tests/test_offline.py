@@ -379,11 +379,12 @@ def test_imitation_beats_the_controller_on_held_out_days() -> None:
 
 @pytest.mark.slow
 def test_implicit_q_learning_beats_cloning_where_the_log_is_of_mixed_quality() -> None:
-    """Half of the log bids as the controller does, half pays far too much; rewards alone tell which is which."""
-    job, fresh = arena()
-    good, bad = Behaviour(0.0, 0.0, 0.2), Behaviour(0.7, 0.0, 0.2)
-    data = record(job.env(), [good, bad], 300, np.random.default_rng(3))
-    shared: dict[str, Any] = {"steps": 3_000, "evaluations": 1}
+    """Half of the log bids as the controller does, half far too little; rewards alone tell which is which."""
+    days = draw_days(default_market(400, 12), 24, np.random.default_rng(4))
+    scenario = Scenario("targeting", reach=2.0)
+    job = Job(ReplayMarket(days[:12]), Forecast.of(days[:8]), scenario, days[12:])
+    data = record(job.env(), [Behaviour(0.0, 0.0, 0.15), Behaviour(-0.6, 0.0, 0.15)], 120, np.random.default_rng(3))
+    shared: dict[str, Any] = {"steps": 600, "learning_rate": 1e-3, "evaluations": 1}
     cloned = bc.train(bc.Config(**shared), data, _later_is_better(), probes(data), 1)
     valued = iql.train(iql.Config(**shared), data, _later_is_better(), probes(data), 1)
-    assert lower_bound(fresh.validate(valued.actor) - fresh.validate(cloned.actor)) > 0
+    assert lower_bound(job.validate(valued.actor) - job.validate(cloned.actor)) > 0.05
