@@ -65,4 +65,4 @@ class LearnedPolicy(MultiplierPolicy):
     def multipliers(self, state: CampaignState) -> FloatArray:
         """Return the multipliers (groups,) of the coming tick."""
         action, self._memory = self.actor.act(self._residual.observe(state.lifted()), self._memory)
-        return np.ravel(self._residual.multipliers(float(action[0]) if action.size == 1 else action))
+        return np.ravel(self._residual.multipliers(action.item() if action.size == 1 else action))

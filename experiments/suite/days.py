@@ -1,0 +1,100 @@
+"""The days of a family by role. Test days come from a stream of their own: nothing is trained or tuned on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bidpilot.agents.base import Past
+from bidpilot.ctr.types import MICROS
+from bidpilot.envs.forecast import Forecast
+from bidpilot.envs.market import MiscalibratedMarket, draw_days
+from bidpilot.envs.shading import Buckets, shaded_forecast
+from bidpilot.envs.traffic import TrafficMarket
+from bidpilot.envs.types import Campaign
+
+if TYPE_CHECKING:
+    from bidpilot.envs.day import Day
+    from bidpilot.envs.market import Market
+    from bidpilot.envs.scenario import Scenario
+    from bidpilot.experiments.suite.families import Family
+
+ROLES = ("train", "tune", "validate", "test")
+KEY = 104
+PAST_DAYS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Numbers of days by role."""
+
+    train: int = 40
+    tune: int = 12
+    validate: int = 24
+    test: int = 40
+
+
+def days_of(family: Family, role: str, count: int) -> tuple[Day, ...]:
+    """Draw a family's days. Days to train on are as they are; others are misjudged as the scenario has it.
+
+    Only test days show a family's shift. The same name, role and number give the same days in every run.
+    """
+    scenario = family.scenario
+    law = replace(scenario.traffic, opportunities=scenario.traffic.opportunities * _volume(family, role))
+    market: Market = TrafficMarket(law)
+    if role != "train":
+        market = MiscalibratedMarket(market, scenario.miscalibration)
+    days = draw_days(market, count, np.random.default_rng(_seed(family, role)))
+    if scenario.environment == "shading":
+        buckets = _buckets(family)
+        return tuple(buckets.split(day) for day in days)
+    return days
+
+
+def past_of(family: Family, train: tuple[Day, ...]) -> Past:
+    """Return what policies may learn from beforehand."""
+    days = train[:PAST_DAYS]
+    return Past(days, Forecast.of(days, family.scenario.rules.auction))
+
+
+def forecast_of(family: Family, train: tuple[Day, ...]) -> Forecast:
+    """Return what the learner knows of past days: by campaign or with shades, where its environment wants them."""
+    days, auction = train[:PAST_DAYS], family.scenario.rules.auction
+    if family.scenario.environment == "shading":
+        return shaded_forecast(days)
+    return (
+        Forecast.with_parts(days, auction)
+        if family.scenario.environment == "allocation"
+        else Forecast.of(days, auction)
+    )
+
+
+def campaign_of(family: Family, forecast: Forecast, share: float) -> Campaign:
+    """Return the campaign at a budget share of the forecast's cost of winning everything, with the family's limit."""
+    limit = np.inf
+    if family.scenario.limit is not None and family.limit is not None:
+        limit = family.strictness * family.scenario.limit.cost_limit(family.limit, share, forecast)
+    budget = round(share * forecast.full_cost * MICROS) / MICROS
+    return Campaign(budget, forecast.ticks, forecast.full_cost, family.scenario.rules, limit)
+
+
+def in_training(scenario: Scenario) -> Scenario:
+    """Return the scenario as learners meet it: budgets over the whole range that is evaluated, and beyond."""
+    return replace(scenario, scarcity=(1 / 48, 3 / 4))
+
+
+def _buckets(family: Family) -> Buckets:
+    """Cut worth into buckets by the first training days."""
+    past = draw_days(TrafficMarket(family.scenario.traffic), PAST_DAYS, np.random.default_rng(_seed(family, "train")))
+    return Buckets.of(past, family.scenario.buckets)
+
+
+def _volume(family: Family, role: str) -> float:
+    return family.volume if role == "test" else 1.0
+
+
+def _seed(family: Family, role: str) -> np.random.SeedSequence:
+    name = int.from_bytes(family.trained_as.encode().ljust(8, b"\0")[:8], "little")
+    return np.random.SeedSequence(name, spawn_key=(KEY, ROLES.index(role)))

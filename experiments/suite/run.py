@@ -1,0 +1,92 @@
+"""`bidpilot suite`: train what is missing, play every family, judge the claims, and say in words what came out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from bidpilot.agents.oracle import Oracle
+from bidpilot.agents.registry import find_policy
+from bidpilot.ctr.files import write_atomically
+from bidpilot.experiments.suite.days import Sizes, campaign_of, days_of, past_of
+from bidpilot.experiments.suite.families import BUDGETS, Family
+from bidpilot.experiments.suite.learners import load_policy
+from bidpilot.experiments.suite.play import Entry, always, play
+from bidpilot.experiments.suite.verdicts import Draws, claim_rows, score_table
+from bidpilot.experiments.tuning import tune
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from bidpilot.agents.base import Past
+    from bidpilot.ctr.types import FloatArray
+    from bidpilot.envs.types import Campaign
+
+ORACLE = "oracle"
+BOOTSTRAP = (106,)
+"""Key of the stream of the bootstrap."""
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteConfig:
+    """What is evaluated. seeds: training seeds of the learner. budgets: shares. sizes: days by role."""
+
+    algorithm: str = "ppo"
+    seeds: int = 5
+    budgets: tuple[float, ...] = BUDGETS
+    sizes: Sizes = field(default_factory=Sizes)
+
+    @classmethod
+    def quick(cls) -> SuiteConfig:
+        """Return a small suite, to see that all of it works: its intervals are wide."""
+        return cls(seeds=1, budgets=(1 / 4, 1 / 16), sizes=Sizes(train=40, tune=4, validate=4, test=10))
+
+
+def run_suite(root: Path, families: Sequence[Family], config: SuiteConfig) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Play the families with the policies trained under root; write and return scores and claims.
+
+    Writes suite.csv and claims.csv. Raises InputError where a trained policy is missing.
+    """
+    scores, claims = [], []
+    for family in tqdm(families, desc="suite", unit="family", disable=None):
+        roles, records = play_family(root, family, config)
+        draws = Draws(records, np.random.default_rng(np.random.SeedSequence(0, spawn_key=BOOTSTRAP)))
+        scores.append(score_table(family, roles, config.budgets, draws))
+        claims.append(claim_rows(family, config.algorithm, draws))
+    tables = pd.concat(scores, ignore_index=True), pd.concat(claims, ignore_index=True)
+    for name, table in zip(("suite.csv", "claims.csv"), tables, strict=True):
+        write_atomically(root / name, table.to_csv(index=False))
+    return tables
+
+
+def play_family(root: Path, family: Family, config: SuiteConfig) -> tuple[dict[str, str], dict[str, FloatArray]]:
+    """Return the role and the records of every policy of a family, by name."""
+    past = past_of(family, days_of(family, "train", config.sizes.train))
+    plain = replace(family, strictness=1.0)
+    test = days_of(family, "test", config.sizes.test)
+    campaigns = [campaign_of(family, past.forecast, share) for share in config.budgets]
+    tuning = {share: campaign_of(plain, past.forecast, share) for share in config.budgets}
+    entries = [*_baselines(family, past, config, tuning), _learner(root, family, config)]
+    if family.limit is None:
+        entries.append(Entry(ORACLE, ORACLE, (tuple([Oracle] * len(campaigns)),)))
+    bar = tqdm(entries, desc=family.name, unit="policy", disable=None, leave=False)
+    return {entry.name: entry.role for entry in entries}, {entry.name: play(entry, test, campaigns) for entry in bar}
+
+
+def _baselines(family: Family, past: Past, config: SuiteConfig, campaigns: dict[float, Campaign]) -> list[Entry]:
+    configs = {name: find_policy(name) for name in family.baselines}
+    chosen = tune(configs, past, days_of(family, "tune", config.sizes.tune), campaigns)
+    return [
+        Entry(name, "baseline", (tuple(always(chosen[name, share].build(past)) for share in campaigns),))
+        for name in configs
+    ]
+
+
+def _learner(root: Path, family: Family, config: SuiteConfig) -> Entry:
+    trained = [always(load_policy(root, family, config.algorithm, seed)) for seed in range(config.seeds)]
+    return Entry(config.algorithm, "learner", tuple((one,) * len(config.budgets) for one in trained))
