@@ -357,7 +357,7 @@ def test_demonstrations_are_what_the_environment_shows(job: Job) -> None:
 def arena() -> tuple[Job, Job]:
     """Return the job of Targeting-v0 with validation days, and with days for the verdict."""
     scenario, stream = SCENARIOS["bidpilot/Targeting-v0"], np.random.default_rng(4)
-    days = draw_days(default_market(2_000.0), 60, stream)
+    days = draw_days(default_market(), 60, stream)
     judged = MiscalibratedMarket(ReplayMarket(days[30:]), scenario.miscalibration)
     held_out = draw_days(judged, 32, stream)
     job = Job(ReplayMarket(days[:30]), Forecast.of(days[:8]), scenario, held_out[:12])
@@ -371,7 +371,7 @@ def lower_bound(gain: FloatArray) -> float:
 @pytest.mark.slow
 def test_imitation_beats_the_controller_on_held_out_days() -> None:
     job, fresh = arena()
-    config = imitation.Config(steps=3_000, episodes=60, rounds=1, evaluations=3)
+    config = imitation.Config(steps=2_000, learning_rate=1e-3, episodes=60, rounds=1, evaluations=2)
     result = imitation.train(config, job.env, job.validate, lambda _: np.zeros((2, 34), np.float32), 1)
     gain = fresh.validate(result.actor) - fresh.validate(job.silent())
     assert lower_bound(gain) > 0
