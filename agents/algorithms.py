@@ -30,7 +30,7 @@ class Config:
     learning_rate: of the optimiser. hidden: widths of the network. evaluations: validations during training.
 
     PPO and its kin: rollout, steps per copy between updates; batch, epochs: of an update (batch None: a sixth of a
-    rollout's rows, so that more copies mean larger batches); log_std: initial exploration with numbers; memory: units
+    rollout's rows, so that more copies mean larger batches); log_std: initial exploration; memory: units
     of the LSTM. The others: sample, rows of a gradient step; updates: gradient steps per environment step. DQN and
     QR-DQN: explore, share of the steps by which trying levels at random has ended; target: steps between updates of the
     target network. Raises InputError for an unknown algorithm and figures that are not above 0.

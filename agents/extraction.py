@@ -22,7 +22,11 @@ Layers = list[tuple["Floats", "Floats"]]
 
 def actor_of(model: BaseAlgorithm, normaliser: VecNormalize) -> Actor:
     """Take the deterministic network out of an SB3 model, with the normalisation it was trained under."""
-    statistics, policy, levels = cast("Any", normaliser.obs_rms), cast("Any", model.policy), _levels(model.action_space)
+    statistics, policy, levels = (
+        cast("Any", normaliser.obs_rms),
+        cast("Any", model.policy),
+        levels_of(model.action_space),
+    )
     if hasattr(policy, "quantile_net"):  # QR-DQN
         layers = _mean_over_quantiles(_layers(policy.quantile_net), policy.n_quantiles)
     elif hasattr(policy, "q_net"):  # DQN
@@ -60,7 +64,7 @@ def answers(model: BaseAlgorithm, actor: Actor, observations: Floats) -> Floats:
     return np.reshape(actions, (*observations.shape[:-1], actor.groups)).astype(np.float32)
 
 
-def _levels(space: gym.Space[Any]) -> int:
+def levels_of(space: gym.Space[Any]) -> int:
     """Return the levels of a ladder; 1 for numbers."""
     return int(np.max(getattr(space, "nvec", getattr(space, "n", 1))))
 

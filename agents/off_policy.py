@@ -12,6 +12,7 @@ from stable_baselines3 import DQN, SAC, TD3
 from stable_baselines3.common.noise import NormalActionNoise
 
 from bidpilot.agents.names import check_actions, contrib
+from bidpilot.agents.start import at_controller
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -26,13 +27,18 @@ BUFFER = 200_000
 DROPPED = 2
 QUANTILES = 50
 NOISE = 0.2
+LOOK = 5
+"""Ticks whose rewards a value of levels is learned from before it leans on another value."""
+
 ENTROPY = "auto_0.1"
 
 
 def sac(config: Config, env: VecNormalize, seed: int) -> BaseAlgorithm:
     """Build SAC (Haarnoja et al., 2018). Raises InputError for actions that it cannot choose, as all builders."""
     check_actions("sac", env.action_space)
-    return SAC("MlpPolicy", env, seed=seed, ent_coef=ENTROPY, policy_kwargs=_net(config), **_settings(config, env))
+    settings = _settings(config, env)
+    model = SAC("MlpPolicy", env, seed=seed, ent_coef=ENTROPY, policy_kwargs=_net(config), **settings)
+    return at_controller(model, config.log_std)
 
 
 def td3(config: Config, env: VecNormalize, seed: int) -> BaseAlgorithm:
@@ -40,13 +46,15 @@ def td3(config: Config, env: VecNormalize, seed: int) -> BaseAlgorithm:
     check_actions("td3", env.action_space)
     size = env.action_space.shape or (1,)
     noise = NormalActionNoise(np.zeros(size), np.full(size, NOISE))
-    return TD3("MlpPolicy", env, seed=seed, action_noise=noise, policy_kwargs=_net(config), **_settings(config, env))
+    settings = _settings(config, env)
+    model = TD3("MlpPolicy", env, seed=seed, action_noise=noise, policy_kwargs=_net(config), **settings)
+    return at_controller(model, config.log_std)
 
 
 def tqc(config: Config, env: VecNormalize, seed: int) -> BaseAlgorithm:
     """Build TQC (Kuznetsov et al., 2020): SAC whose critics are cut at the top, against overestimation."""
     check_actions("tqc", env.action_space)
-    model: BaseAlgorithm = contrib().TQC(
+    model = contrib().TQC(
         "MlpPolicy",
         env,
         seed=seed,
@@ -55,26 +63,28 @@ def tqc(config: Config, env: VecNormalize, seed: int) -> BaseAlgorithm:
         policy_kwargs=_net(config),
         **_settings(config, env),
     )
-    return model
+    return at_controller(model, config.log_std)
 
 
 def dqn(config: Config, env: VecNormalize, seed: int) -> BaseAlgorithm:
     """Build DQN (Mnih et al., 2015)."""
     check_actions("dqn", env.action_space)
-    return DQN("MlpPolicy", env, seed=seed, policy_kwargs=_net(config), **_settings(config, env) | _levels(config))
+    settings = _settings(config, env) | _levels(config)
+    model = DQN("MlpPolicy", env, seed=seed, policy_kwargs=_net(config), **settings)
+    return at_controller(model, config.log_std)
 
 
 def qrdqn(config: Config, env: VecNormalize, seed: int) -> BaseAlgorithm:
     """Build QR-DQN (Dabney et al., 2018): the law of the return by its quantiles."""
     check_actions("qrdqn", env.action_space)
-    model: BaseAlgorithm = contrib().QRDQN(
+    model = contrib().QRDQN(
         "MlpPolicy",
         env,
         seed=seed,
         policy_kwargs=_net(config) | {"n_quantiles": QUANTILES},
         **_settings(config, env) | _levels(config),
     )
-    return model
+    return at_controller(model, config.log_std)
 
 
 def _settings(config: Config, env: VecNormalize) -> dict[str, Any]:
@@ -95,6 +105,7 @@ def _settings(config: Config, env: VecNormalize) -> dict[str, Any]:
 def _levels(config: Config) -> dict[str, Any]:
     """Return what only those have that choose levels."""
     return {
+        "n_steps": LOOK,
         "exploration_fraction": config.explore,
         "exploration_final_eps": 0.05,
         "target_update_interval": config.target,

@@ -8,6 +8,7 @@ from stable_baselines3 import PPO
 
 from bidpilot.agents.masks import MaskedVecEnv
 from bidpilot.agents.names import check_actions, contrib
+from bidpilot.agents.start import at_controller
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -23,26 +24,26 @@ BATCHES = 6
 def ppo(config: Config, env: VecNormalize, seed: int) -> BaseAlgorithm:
     """Build PPO (Schulman et al., 2017). Raises InputError for actions that it cannot choose, as all builders."""
     check_actions("ppo", env.action_space)
-    return PPO("MlpPolicy", env, seed=seed, policy_kwargs=_spread(config, env) | _net(config), **_settings(config))
+    kwargs = _spread(config, env) | _net(config)
+    model = PPO("MlpPolicy", env, seed=seed, policy_kwargs=kwargs, **_settings(config))
+    return at_controller(model, config.log_std)
 
 
 def maskable_ppo(config: Config, env: VecNormalize, seed: int) -> BaseAlgorithm:
     """Build PPO that never tries levels that make no sense (Huang and Ontanon, 2022)."""
     check_actions("maskable_ppo", env.action_space)
-    model: BaseAlgorithm = contrib().MaskablePPO(
+    model = contrib().MaskablePPO(
         "MlpPolicy", MaskedVecEnv(env), seed=seed, policy_kwargs=_net(config), **_settings(config)
     )
-    return model
+    return at_controller(model, config.log_std)
 
 
 def recurrent_ppo(config: Config, env: VecNormalize, seed: int) -> BaseAlgorithm:
     """Build PPO with an LSTM of `config.memory` units in the actor and another in the critic."""
     check_actions("recurrent_ppo", env.action_space)
     kwargs = _spread(config, env) | _net(config) | {"lstm_hidden_size": config.memory}
-    model: BaseAlgorithm = contrib().RecurrentPPO(
-        "MlpLstmPolicy", env, seed=seed, policy_kwargs=kwargs, **_settings(config)
-    )
-    return model
+    model = contrib().RecurrentPPO("MlpLstmPolicy", env, seed=seed, policy_kwargs=kwargs, **_settings(config))
+    return at_controller(model, config.log_std)
 
 
 def _settings(config: Config) -> dict[str, Any]:

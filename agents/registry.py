@@ -23,7 +23,8 @@ TRAINERS = tuple(
         "off_policy",
         "on_policy",
         "sb3",
-        "sb3_vector", "start",
+        "sb3_vector",
+        "start",
         "snapshot",
     )
 )
