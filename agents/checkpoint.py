@@ -40,7 +40,7 @@ class Saved:
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The checkpoints in a folder, which is theirs alone.
+    """The checkpoints in a folder.
 
     key: what they must have been made with. every: seconds between two at least.
     """
@@ -49,6 +49,11 @@ class Checkpoints:
     key: str = ""
     every: float = 5.0
     _clock: dict[str, float] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def some(self) -> bool:
+        """Tell whether there are any, of use or not."""
+        return bool(self._told())
 
     @property
     def due(self) -> bool:
@@ -66,9 +71,7 @@ class Checkpoints:
         told = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
         write_atomically(path.with_suffix(".json"), json.dumps(told))
         kept = {path.stem for path in self._told()[:KEPT]}
-        for old in self.folder.iterdir():
-            if old.stem not in kept:
-                old.unlink()
+        self._remove(kept)
         self._clock.update(saved=time.monotonic(), took=time.monotonic() - began)
 
     def load(self) -> Saved | None:
@@ -95,8 +98,13 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Remove them all."""
-        for path in self.folder.iterdir() if self.folder.is_dir() else ():
-            path.unlink()
+        self._remove(set())
+
+    def _remove(self, kept: set[str]) -> None:
+        """Remove all but the checkpoints with these stems, and what writes that were killed left behind."""
+        for path in (*self.folder.glob("step-*"), *self.folder.glob(".step-*")):
+            if path.stem not in kept:
+                path.unlink()
 
     def _told(self) -> list[Path]:
         """Return what is said of each checkpoint, the last one first."""

@@ -22,6 +22,9 @@ from bidpilot.ctr.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+MOST = 1.0
+"""Share of V_ref that one episode counts at most."""
+
 
 @dataclass(slots=True)
 class Multiplier:
@@ -44,9 +47,10 @@ class Multiplier:
     def update(self, overspend: Sequence[float]) -> float:
         """Take a step on how far episodes (n,) ended above their limit, negative below; return mu.
 
-        overspend: (spend / limit - worth) / V_ref of each. Without episodes nothing changes.
+        overspend: (spend / limit - worth) / V_ref of each, no more of it than V_ref itself counts: where next to
+        nothing can be won, the share has no meaning. Without episodes nothing changes.
         """
         if len(overspend):
-            self.slack = -float(np.mean(overspend))
+            self.slack = -float(np.clip(overspend, -MOST, MOST).mean())
             self.mu = max(0.0, self.mu - self.eta * self.slack)
         return self.mu

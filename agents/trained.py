@@ -15,11 +15,15 @@ if TYPE_CHECKING:
 class Trained:
     """The best policy of a run.
 
-    curve: steps, score, low, high (validation R/R*, 95 %). observations (n, d), actions (n, groups): probes, what
-    the trainer's own network answered.
+    curve: steps, score, low, high (validation R/R*, 95 %); with a multiplier of a cost limit also mu and slack, how far
+    below the limit episodes ended, as a share of R*. observations (n, d), actions (n, groups): probes, what the
+    trainer's own network answered. story: sentences on how the training went. unfinished: whether a time limit
+    ended it, so that it can be gone on with.
     """
 
     actor: Actor
     curve: pd.DataFrame
     observations: Floats
     actions: Floats
+    story: tuple[str, ...] = ()
+    unfinished: bool = False

@@ -13,6 +13,7 @@ from bidpilot.agents.checkpoint import Checkpoints
 from bidpilot.ctr.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 ARRAYS: dict[str, Any] = {"w": np.arange(6.0).reshape(2, 3), "n": np.array(3, dtype=np.int64), "none": np.zeros((0, 2))}
@@ -63,7 +64,7 @@ def test_nothing_written_is_nothing_to_go_on_from(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("harm", [flip, shorten, lie, lambda path: path.unlink()])
 def test_a_damaged_last_one_gives_way_to_the_one_before_and_both_damaged_are_refused(
-    three: Checkpoints, harm: Any
+    three: Checkpoints, harm: Callable[[Path], None]
 ) -> None:
     last, before = (three.folder / f"step-{step:012d}.safetensors" for step in (100, 20))
     harm(last)

@@ -21,5 +21,5 @@ def test_what_is_restored_goes_on_as_the_original(spawned: int) -> None:
 
 
 def test_another_kind_of_generator_is_refused() -> None:
-    with pytest.raises(InputError, match="kind PCG64.*got MT19937"):
+    with pytest.raises(InputError, match=r"kind PCG64.*got MT19937"):
         written(np.random.Generator(np.random.MT19937(1)))

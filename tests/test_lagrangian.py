@@ -1,6 +1,5 @@
 """A multiplier rises while the limit is broken, falls to 0 where it is slack, and settles with mu * slack = 0."""
 
-import numpy as np
 import pytest
 
 from bidpilot.agents.lagrangian import Multiplier
@@ -11,9 +10,11 @@ def test_a_step_is_the_step_size_times_the_mean_overspend() -> None:
     multiplier = Multiplier(mu=1.0, eta=0.5)
     assert multiplier.update([0.2, 0.4]) == pytest.approx(1.15)
     assert multiplier.slack == pytest.approx(-0.3)
-    assert multiplier.update([-10.0]) == 0.0
+    assert multiplier.update([1e9, -0.4]) == pytest.approx(1.3), "one that could win nothing counts 1"
+    multiplier.eta = 10.0
+    assert multiplier.update([-0.5]) == 0.0
     assert multiplier.update([]) == 0.0
-    assert multiplier.slack == 10.0
+    assert multiplier.slack == 0.5
 
 
 @pytest.mark.parametrize(("limit", "binds"), [(0.25, True), (1.0, False)])
@@ -41,9 +42,7 @@ def test_slackness_is_complementary_in_a_market_that_can_be_reckoned(*, limit: f
         assert multiplier.slack == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize(
-    ("mu", "eta", "message"), [(-1.0, 0.1, "at least 0; got -1.0"), (1.0, 0.0, "above 0; got 0.0")]
-)
+@pytest.mark.parametrize(("mu", "eta", "message"), [(-1.0, 0.1, "at least 0; got -1"), (1.0, 0.0, "above 0; got 0")])
 def test_figures_out_of_range_are_refused(mu: float, eta: float, message: str) -> None:
     with pytest.raises(InputError, match=message):
         Multiplier(mu, eta)

@@ -1,5 +1,6 @@
 """The batched environments as Stable-Baselines3's vector environments: unmodified learners, the same numbers."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,8 @@ from bidpilot.envs.bidding import BiddingEnv
 from bidpilot.envs.forecast import Forecast
 from bidpilot.envs.market import Market
 from bidpilot.envs.scenarios import make
+from bidpilot.envs.traffic import TrafficMarket
+from bidpilot.envs.traffic_law import TrafficLaw
 
 NAMES = ["bidpilot/Pacing-v0", "bidpilot/PacingLadder-v0", "bidpilot/Targeting-v0", "bidpilot/TargetingLadder-v0"]
 
@@ -138,6 +141,58 @@ def test_spaces_are_those_of_one(many: BatchedVecEnv, small: dict[str, Any]) -> 
     like = make("bidpilot/Targeting-v0", **small)
     assert (many.observation_space, many.action_space) == (like.observation_space, like.action_space)
     assert many.num_envs == 3
+
+
+@pytest.mark.parametrize(
+    "name", [*NAMES, "bidpilot/PacingROS-v0", "bidpilot/PacingHard-v0", "bidpilot/PacingRandom-v0"]
+)
+@pytest.mark.parametrize("ticks", [0, 7, 30])
+def test_episodes_written_down_are_gone_on_with_bit_for_bit(name: str, ticks: int, small: dict[str, Any]) -> None:
+    """Also where traffic is fresh, where generators spawn others, and after an episode has ended."""
+    users = TrafficMarket(TrafficLaw(opportunities=400, users=50, delay=2.0, ticks=12, once=True))
+    like = make(name, **small | {"market": users} if "Hard" in name else small)
+    first = BatchedVecEnv(like, 3, recording=True)
+    first.seed(8)
+    last = first.reset()
+    space = first.action_space
+    space.seed(1)
+    for _ in range(ticks):
+        last, *_ = first.step(np.array([space.sample() for _ in range(3)]))
+    facts, arrays = first.state()
+    second = BatchedVecEnv(like, 3, recording=True)
+    seen = second.restore(json.loads(json.dumps(facts)), arrays)
+    assert seen.tobytes() == last.tobytes()
+    for _ in range(30):
+        action = np.array([space.sample() for _ in range(3)])
+        (one, paid, done, infos), (two, earned, over, told) = first.step(action), second.step(action)
+        assert (one.tobytes(), paid.tobytes(), done.tobytes()) == (two.tobytes(), earned.tobytes(), over.tobytes())
+        assert repr(infos) == repr(told)
+
+
+def test_options_cannot_be_written_down(small: dict[str, Any]) -> None:
+    env = BatchedVecEnv(make(NAMES[0], **small), 2, recording=True)
+    env.set_options({"scarcity": 0.25})
+    with pytest.raises(InputError, match="take no options"):
+        env.reset()
+
+
+def test_the_price_of_a_limit_can_be_set_between_ticks(small: dict[str, Any], forecast: Forecast) -> None:
+    """The term of the limit is then this price times the growth of the excess; overspend tells both ways."""
+    like = make("bidpilot/PacingROS-v0", **small)
+    ends = {}
+    for price in (like.scenario.penalty, 0.5):
+        env = BatchedVecEnv(like, 4)
+        env.core.penalty = price
+        env.seed(8)
+        env.reset()
+        for _ in range(forecast.ticks):
+            *_, infos = env.step(np.full((4, 1), 1.0, np.float32))
+        ends[price] = [info["episode"] for info in infos]
+    for dear, cheap in zip(ends[like.scenario.penalty], ends[0.5], strict=True):
+        assert dear["reward/limit"] == pytest.approx(-like.scenario.penalty * max(0.0, dear["overspend"]))
+        assert cheap["reward/limit"] == pytest.approx(-0.5 * max(0.0, cheap["overspend"]))
+        assert cheap["overspend"] == dear["overspend"]
+    assert max(end["overspend"] for end in ends[0.5]) > 0.01
 
 
 def test_what_cannot_be_is_refused(many: BatchedVecEnv, small: dict[str, Any]) -> None:
