@@ -118,7 +118,7 @@ def _sizes(forecast: Forecast) -> dict[str, float]:
     return {"full_cost": forecast.full_cost, "full_value": forecast.full_value}
 
 
-def _forecast(tensors: dict[str, Any], prefix: str, sizes: dict[str, float]) -> Forecast:
+def _forecast(tensors: dict[str, Any], prefix: str, sizes: dict[str, Any]) -> Forecast:
     return Forecast(**{key: tensors[prefix + key] for key in TABLES if prefix + key in tensors}, **sizes)
 
 

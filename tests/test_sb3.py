@@ -178,7 +178,7 @@ def test_the_untrained_policy_is_nearly_the_controller(job: Job, trained: tuple[
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"algorithm": "pp0"}, "unknown algorithm 'pp0'; known: ppo, sac"),
+        ({"algorithm": "pp0"}, "unknown algorithm 'pp0'; known: dqn, maskable_ppo, ppo"),
         ({"steps": 0}, "steps must be above 0; got 0"),
         ({"learning_rate": -1.0}, "learning_rate must be above 0; got -1.0"),
         ({"evaluations": 0}, "evaluations must be above 0"),
