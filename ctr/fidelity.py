@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from bidpilot.ctr import price_ranges
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.log import SECONDS_PER_HOUR
 from bidpilot.ctr.prices import HOURS
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bidpilot.ctr.log import AuctionLog
-    from bidpilot.ctr.types import BoolArray, FloatArray, IntArray, PriceModel
+    from bidpilot.ctr.price_models.base import PriceLaws
+    from bidpilot.ctr.types import BoolArray, FloatArray, IntArray
 
 TOLERANCE = 0.05
 """A ratio within 1 +- TOLERANCE is good, whatever chance allows."""
@@ -42,7 +44,7 @@ class HeldOutRows:
     """n held-out opportunities as logged, with what the models say of them.
 
     bid, price, reserve: (n,) micro-currency. known: (n,) whether the price is. won, click: (n,). hour: (n,) 0..23.
-    day: (n,) 0..D-1. group: (n,) stratum of the price law. pctr: (M, n), of each member of an ensemble; a simulated
+    day: (n,) 0..D-1. laws: of the n prices. pctr: (M, n), of each member of an ensemble; a simulated
     period follows one of them. first_price: what is won costs the bid, not the price.
     """
 
@@ -54,13 +56,13 @@ class HeldOutRows:
     click: BoolArray
     hour: IntArray
     day: IntArray
-    group: IntArray
+    laws: PriceLaws
     pctr: FloatArray
     first_price: bool = False
 
     @classmethod
-    def of(cls, log: AuctionLog, pctr: FloatArray, group: IntArray, *, first_price: bool = False) -> HeldOutRows:
-        """Read a log; pctr (M, n) and group (n,) as above.
+    def of(cls, log: AuctionLog, pctr: FloatArray, laws: PriceLaws, *, first_price: bool = False) -> HeldOutRows:
+        """Read a log; pctr (M, n) and laws (n,) as above.
 
         A log without bids is one of impressions that were bought: their bids count as above every price. Raises
         InputError where such a log has rows that were lost, or what was won costs the bid.
@@ -71,30 +73,42 @@ class HeldOutRows:
                 raise InputError(f"{log.source}: no bids are recorded, so wins cannot be simulated; map the column bid")
             bid = np.full(len(log), UNWINNABLE - 1)
         day = np.unique(log.day, return_inverse=True)[1]
-        return cls(bid, price, reserve, known, won, click == 1, log.hour, day, group, pctr, first_price)
+        return cls(bid, price, reserve, known, won, click == 1, log.hour, day, laws, pctr, first_price)
 
     @property
     def logged(self) -> FloatArray:
-        """Logged wins, spend, clicks and PRICES as totals; a win at no known price is free."""
+        """Logged wins, spend, clicks and PRICES as totals (6, 25); a win at no known price is free."""
         return self._totals(self.won, np.where(self.known, self.price, 0), self.click)
 
-    def simulate(self, prices: PriceModel, noise: DayNoise, rng: np.random.Generator) -> FloatArray:
-        """Return wins, spend, clicks and PRICES, as totals, of one simulated copy of the period."""
-        price = prices.sample(self.hour, self.group, rng)
+    def simulate(self, noise: DayNoise, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+        """Return one simulated copy of the period: totals as logged (6, 25), and quantiles of all prices (L, 25)."""
+        price = self.laws.sample(rng)
         scale = noise.draw(int(self.day.max()) + 1, rng)[self.day, self.hour]
         price = np.where(price < UNWINNABLE, np.rint(price * scale).astype(np.int64), price)
         price = np.maximum(price, self.reserve)
         world = self.pctr[int(rng.integers(len(self.pctr)))]
-        return self._totals((self.bid > 0) & (self.bid >= price), price, rng.random(len(world)) < world)
+        totals = self._totals((self.bid > 0) & (self.bid >= price), price, rng.random(len(world)) < world)
+        told = self.told
+        return totals, _by_hour(self.hour[told], price[told] / MICROS, price_ranges.LEVELS)
+
+    @property
+    def told(self) -> BoolArray:
+        """Rows (n,) that say something of their price: it is known, or a bid was lost."""
+        return self.known | (~self.won & (self.bid > 0))
+
+    def prices(self, drawn: FloatArray) -> pd.DataFrame:
+        """Compare all prices, the lost ones included, with copies' quantiles (R, L, 25): price_ranges.price_table."""
+        told, names = self.told, [*(str(hour) for hour in range(HOURS)), WHOLE]
+        amount = np.where(self.known, np.maximum(self.price, self.reserve), self.bid)[told]
+        cell = np.append(self.hour[told], np.full(len(amount), HOURS))
+        return price_ranges.price_table(np.tile(amount, 2), np.tile(self.known[told], 2), cell, names, drawn)
 
     def _totals(self, won: BoolArray, price: IntArray, click: BoolArray) -> FloatArray:
         """Return wins, spend, clicks and PRICES by hour and, last, of all hours: (6, 25)."""
         hour, cost = self.hour[won], (self.bid if self.first_price else price)[won] / MICROS
         sums = np.array([np.bincount(hour, weight, HOURS) for weight in (np.ones(len(cost)), cost, click[won])])
-        every = np.append(hour, np.full(len(hour), HOURS))
-        return np.vstack(
-            [np.column_stack([sums, sums.sum(axis=1)]), _quantiles(every, np.tile(price[won], 2) / MICROS)]
-        )
+        total = np.column_stack([sums, sums.sum(axis=1)])
+        return np.vstack([total, _by_hour(hour, price[won] / MICROS, LEVELS)])
 
 
 _COLUMNS = ("bid", "price", "reserve", "price_known", "won", "click")
@@ -169,9 +183,10 @@ def _compared(quantity: str, simulated: FloatArray, logged: FloatArray) -> pd.Da
     )
 
 
-def _quantiles(at: IntArray, amount: FloatArray) -> FloatArray:
-    """Return the LEVELS of amounts (n,) in each of the cells 0..24, (len(LEVELS), 25); NaN in an empty one."""
-    order, count = np.lexsort((amount, at)), np.bincount(at, minlength=HOURS + 1)
-    place = np.cumsum(count) - count + (np.array(LEVELS)[:, None] * np.maximum(count - 1, 0)).astype(np.int64)
-    ranked = np.append(amount[order], np.nan)
-    return np.asarray(ranked[np.where(count > 0, place, len(amount))])
+def _by_hour(hour: IntArray, amount: FloatArray, levels: tuple[float, ...]) -> FloatArray:
+    """Return the levels of amounts (n,) in each hour and, last, of all (len(levels), 25); NaN where there are none."""
+    at, both = np.append(hour, np.full(len(hour), HOURS)), np.tile(amount, 2)
+    order, count = np.lexsort((both, at)), np.bincount(at, minlength=HOURS + 1)
+    place = np.cumsum(count) - count + (np.array(levels)[:, None] * np.maximum(count - 1, 0)).astype(np.int64)
+    ranked = np.append(both[order], np.nan)
+    return np.asarray(ranked[np.where(count > 0, place, len(both))])

@@ -8,16 +8,12 @@ beta-process prior (Hjort 1990) around those of its group and its hour, and thes
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 
 from bidpilot.ctr.errors import InputError
-from bidpilot.ctr.storage import load_model, save_model
 from bidpilot.ctr.types import UNWINNABLE, BoolArray, FloatArray, IntArray
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 HOURS = 24
 """Hours of a day."""
@@ -39,7 +35,7 @@ class PriceConfig:
 
 @dataclass(frozen=True, eq=False)
 class HourlyPrices:
-    """A PriceModel: one discrete law per hour of day and group.
+    """One discrete law per hour of day and group.
 
     grid: (K,) int64 micro-currency, rising, the prices that can occur. cdf: (24, G, K) P(price <= grid).
     identified: (24, G) int64 micro-currency, the highest price about which the log says anything; what lies
@@ -78,17 +74,6 @@ class HourlyPrices:
         below = np.searchsorted(self.grid, bid, side="right")
         return np.where(below > 0, self.cdf[hour, group, np.maximum(below - 1, 0)], 0.0)
 
-    def sample(
-        self, hour: IntArray, group: IntArray, rng: np.random.Generator, above: IntArray | None = None
-    ) -> IntArray:
-        """Draw prices (n,) in micro-currency; with above, from the law conditional on price > above."""
-        u = rng.random(len(hour))
-        if above is None:
-            return self.quantile(u, hour, group)
-        lost = self.win_probability(above, hour, group)
-        drawn = self.quantile(lost + u * (1.0 - lost), hour, group)
-        return np.where((drawn > above) & (lost < 1.0), drawn, UNWINNABLE)
-
     def quantile(self, q: FloatArray, hour: IntArray, group: IntArray) -> IntArray:
         """Return the lowest price whose probability to win exceeds q, (n,); UNWINNABLE where none does."""
         hours, groups, points = self.cdf.shape
@@ -97,15 +82,6 @@ class HourlyPrices:
         rung = np.minimum(stratum + q, np.nextafter(stratum + 1.0, 0.0))  # a sum may round up into the next stratum
         place = np.searchsorted(ladder, rung, side="right") - stratum * points
         return np.asarray(np.append(self.grid, UNWINNABLE)[np.minimum(place, points)])
-
-    def save(self, folder: Path) -> None:
-        """Write the law into a folder."""
-        save_model(folder, "prices", {}, {"grid": self.grid, "cdf": self.cdf, "identified": self.identified})
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Read what save wrote. Raises InputError where a file is missing or was altered."""
-        return cls(**load_model(folder, "prices")[1])
 
 
 def kaplan_meier(price: IntArray, known: BoolArray) -> tuple[IntArray, FloatArray]:

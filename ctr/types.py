@@ -1,4 +1,4 @@
-"""Array aliases, the unit of money, and the two protocols everything downstream reads models through."""
+"""Array aliases, the unit of money, and the protocol that response models are read through."""
 
 from __future__ import annotations
 
@@ -62,18 +62,3 @@ class ResponseModel(Protocol):
 
     def predict(self, log: AuctionLog) -> Response:
         """Predict the response of every row, in row order."""
-
-
-class PriceModel(Protocol):
-    """The law of the lowest bid that wins, given the hour of day and a group of similar impressions.
-
-    hour: (n,) int64, 0..23. group: (n,) int64, 0..groups-1 (for instance quintiles of predicted value).
-    """
-
-    def win_probability(self, bid: IntArray, hour: IntArray, group: IntArray) -> FloatArray:
-        """P(price to beat <= bid), (n,), for bids (n,) in micro-currency."""
-
-    def sample(
-        self, hour: IntArray, group: IntArray, rng: np.random.Generator, above: IntArray | None = None
-    ) -> IntArray:
-        """Draw prices (n,) in micro-currency; with above, from the law conditional on price > above."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bidpilot.ctr.outlook import Outlook
+from bidpilot.ctr.price_models.base import with_worth
+
 if TYPE_CHECKING:
     from bidpilot.ctr.log import AuctionLog
-    from bidpilot.ctr.types import FloatArray, IntArray, PriceModel, ResponseModel
+    from bidpilot.ctr.price_models.base import FittedPrices, PriceLaws
+    from bidpilot.ctr.types import FloatArray, IntArray, ResponseModel
     from bidpilot.envs.goal import Goal
     from bidpilot.envs.timeline import Timeline
-
-VALUE_GROUPS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,33 +36,21 @@ class Segments:
 
 
 @dataclass(frozen=True)
-class ValueGroups:
-    """Quantile groups of predicted worth: strata of the price law, since prices follow value."""
-
-    edges: FloatArray
-
-    @classmethod
-    def of(cls, worth: FloatArray, groups: int = VALUE_GROUPS) -> ValueGroups:
-        """Cut at the inner quantiles of past worths."""
-        return cls(np.quantile(worth, np.arange(1, groups) / groups))
-
-    def __call__(self, worth: FloatArray) -> IntArray:
-        """Return the group (n,) of each worth."""
-        return np.asarray(np.searchsorted(self.edges, worth, side="right"), dtype=np.int64)
-
-
-@dataclass(frozen=True)
 class Beliefs:
     """What a bidder believes, and the grid it plans on.
 
-    response: who clicks and converts. prices: the law of the price to beat by hour and value group.
-    groups: those value groups. segments: names of the user segments. goal: what a win is worth.
-    timeline: episodes and ticks.
+    response: who clicks and converts. prices: the laws of the price to beat, given the features, the hour and the
+    predicted worth. segments: names of the user segments. goal: what a win is worth. timeline: episodes and ticks.
+    outlook: how days ahead differ from those learned from.
     """
 
     response: ResponseModel
-    prices: PriceModel
-    groups: ValueGroups
+    prices: FittedPrices
     segments: Segments
     goal: Goal
     timeline: Timeline
+    outlook: Outlook = field(default_factory=Outlook)
+
+    def laws(self, log: AuctionLog, worth: FloatArray) -> PriceLaws:
+        """Return the laws of the prices of rows like those of a log, worth (n,) currency, on days ahead."""
+        return self.prices.laws(with_worth(log, worth)).scaled(self.outlook.price)

@@ -14,11 +14,13 @@ from bidpilot.ctr.log import SECONDS_PER_DAY
 from bidpilot.ctr.types import MICROS, UNWINNABLE, FloatArray, IntArray, Response, to_micros
 from bidpilot.envs.day import Day, Hidden, Opportunities
 from bidpilot.envs.goal import Goal
+from bidpilot.envs.timeline import ROUNDING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bidpilot.ctr.log import AuctionLog
+    from bidpilot.ctr.price_models.base import PriceLaws
     from bidpilot.ctr.synthetic import Exchange
     from bidpilot.ctr.types import ResponseModel
     from bidpilot.envs.beliefs import Beliefs, Segments
@@ -49,15 +51,16 @@ class SimulatedMarket:
     which the past repeats. offset: place in the cycle where an episode begins; None: anywhere.
     worlds: what each member of an ensemble of models says of the past opportunities. The bidder sees their mean; what
     happens follows one of them, drawn anew for each episode (Day.draws names it): the log does not tell which is true.
-    size: median opportunities per episode. level, drift: log-sd of an episode's price level and of its random
-    walk over the episode. shortfall, surge: the same of volume, which no forecast gets right.
+    size: mean opportunities per episode. level, drift: log-sd of an episode's price level and of its random
+    walk over the episode, around a median of 1. shortfall, surge: the same of volume, which no forecast gets right,
+    around a mean of 1.
     """
 
     beliefs: Beliefs
     seen: Opportunities
     amount: FloatArray
-    hour: IntArray
-    group: IntArray
+    laws: PriceLaws
+    usual: FloatArray
     cycle: int
     offset: int | None
     worlds: tuple[Response, ...] = ()
@@ -76,14 +79,15 @@ class SimulatedMarket:
         """
         response = beliefs.response.predict(log)
         worth = beliefs.goal.expected(response)
-        cycle, offset, tick = _cycle(log.frame["time"].to_numpy(), beliefs.timeline)
+        time = log.frame["time"].to_numpy()
+        cycle, offset, tick = _cycle(time, beliefs.timeline)
         order = np.argsort(tick, kind="stable")
         reserve, segment = log.frame["reserve"].to_numpy() / MICROS, beliefs.segments.codes(log)
         seen = Opportunities(response.pctr, response.pcvr, worth, reserve, segment, tick).rows(order)
-        group = beliefs.groups(worth)[order]
-        hour, amount = log.hour[order], response.value[order]
+        laws = beliefs.laws(log, worth).swift().rows(order)
+        usual = _usual(time, tick, cycle, beliefs.timeline.tick_seconds)
         worlds = tuple(member.predict(log).rows(order) for member in members_of(beliefs.response))
-        return cls(beliefs, seen, amount, hour, group, cycle, offset, worlds, size)
+        return cls(beliefs, seen, response.value[order], laws, usual, cycle, offset, worlds, size)
 
     @property
     def segment_count(self) -> int:
@@ -96,7 +100,7 @@ class SimulatedMarket:
         rows, tick = self._visitors(rng)
         part = replace(self.seen.rows(rows), tick=tick)
         scale = np.exp(rng.normal(0.0, self.level) + _walk(self.drift, ticks, rng))[tick]
-        price = self.beliefs.prices.sample(self.hour[rows], self.group[rows], rng)
+        price = self.laws.rows(rows).sample(rng)
         price = np.where(price < UNWINNABLE, np.rint(price * scale).astype(np.int64), price)
         price = np.maximum(price, to_micros(part.reserve))
         luck = rng.random((2, len(rows)))
@@ -117,10 +121,11 @@ class SimulatedMarket:
         starts = np.searchsorted(self.seen.tick, np.arange(self.cycle + 1))
         offset = int(rng.integers(self.cycle)) if self.offset is None else self.offset
         place = (offset + np.arange(ticks)) % self.cycle
-        past = (starts[1:] - starts[:-1])[place]
-        wander = np.exp(rng.normal(0.0, self.shortfall) + _walk(self.surge, ticks, rng))
-        volume = self.size * wander / max(past.sum(), 1)
-        tick = np.repeat(np.arange(ticks), rng.poisson(past * volume))
+        past, usual = (starts[1:] - starts[:-1])[place], self.usual[place]
+        spread = self.shortfall**2 + self.surge**2 * np.arange(1, ticks + 1) / ticks
+        wander = np.exp(rng.normal(0.0, self.shortfall) + _walk(self.surge, ticks, rng) - spread / 2.0)
+        expected = self.size * usual / max(usual.sum(), 1.0)
+        tick = np.repeat(np.arange(ticks), rng.poisson(expected * wander))
         rows = starts[place[tick]] + np.floor(rng.random(len(tick)) * past[tick]).astype(np.int64)
         return rows, tick
 
@@ -202,6 +207,22 @@ def _cycle(time: FloatArray, timeline: Timeline) -> tuple[int, int | None, IntAr
     ticks = round(SECONDS_PER_DAY / timeline.tick_seconds)
     clock = replace(timeline, start=0.0, ticks=ticks)
     return ticks, int(clock.locate(np.array([timeline.start]))[1][0]), clock.locate(time)[1]
+
+
+def _usual(time: FloatArray, tick: IntArray, cycle: int, seconds: float) -> FloatArray:
+    """Return the mean opportunities of each place of the cycle (cycle,), over the ticks of the log there."""
+    count = np.bincount(tick, minlength=cycle).astype(np.float64)
+    ticks = int(np.ceil((time[-1] - time[0]) / seconds - ROUNDING)) if len(time) else 0
+    often = np.bincount((tick[0] + np.arange(max(ticks, 1))) % cycle, minlength=cycle)
+    return count / np.maximum(often, 1)
+
+
+def day_size(log: AuctionLog, beliefs: Beliefs) -> float:
+    """Return the opportunities that an episode ahead is expected to have, by the traffic of a log."""
+    time = log.frame["time"].to_numpy()
+    seconds = beliefs.timeline.ticks * beliefs.timeline.tick_seconds
+    span = max(float(time[-1] - time[0]), beliefs.timeline.tick_seconds)
+    return float(len(time) * seconds / span * np.exp(beliefs.outlook.volume))
 
 
 def _walk(spread: float, steps: int, rng: np.random.Generator) -> FloatArray:

@@ -85,8 +85,8 @@ def _prices(log: AuctionLog, beliefs: Beliefs, worth: FloatArray, rng: np.random
     price = log.frame["price"].to_numpy().copy()
     lost = np.flatnonzero(~log.frame["price_known"].to_numpy())
     if lost.size:
-        above = log.frame["bid"].to_numpy()[lost]
-        price[lost] = beliefs.prices.sample(log.hour[lost], beliefs.groups(worth)[lost], rng, above)
+        laws = beliefs.laws(log.rows(lost), worth[lost])
+        price[lost] = laws.sample(rng, log.frame["bid"].to_numpy()[lost])
     return price
 
 

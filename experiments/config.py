@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from bidpilot.agents.names import LEARNERS
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.files import write_atomically
-from bidpilot.ctr.names import JOINT_MODELS, MODELS
+from bidpilot.ctr.names import JOINT_MODELS, MODELS, PRICE_MODELS
 from bidpilot.ctr.yamlfile import read_value, read_yaml
 from bidpilot.envs.scenarios import SCENARIOS, find_scenario
 from bidpilot.envs.types import Rules
@@ -49,7 +49,8 @@ class ModelSettings(_Frozen):
     seeds, whose mean predicts; more than one give simulated days a market each. selection: weight rows by 1 / P(win at
     the logged bid), at most this many times the mean; None: rows weigh alike. joint: a model of clicks and conversions
     together, in place of kind. worth: of a conversion, the same for all or log-normal given the features. calibration:
-    how predictions are made to agree with what happened on the last training rows.
+    how predictions are made to agree with what happened on the last training rows. prices: the law of prices to beat,
+    by name; auto: the likeliest of several on the last training rows.
     """
 
     kind: str = "auto"
@@ -59,6 +60,7 @@ class ModelSettings(_Frozen):
     joint: str | None = None
     worth: Literal["mean", "lognormal"] = "mean"
     calibration: Literal["isotonic", "odds", "platt", "temperature", "none"] = "isotonic"
+    prices: str = AUTO
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -71,6 +73,13 @@ class ModelSettings(_Frozen):
         if joint is not None and joint not in JOINT_MODELS:
             raise ValueError(f"{joint!r} is no joint model; name one of {', '.join(JOINT_MODELS)}")
         return joint
+
+    @field_validator("prices")
+    @classmethod
+    def _law(cls, prices: str) -> str:
+        if prices != AUTO and prices not in PRICE_MODELS:
+            raise ValueError(f"{prices!r} is no price model; name {AUTO} or one of {', '.join(PRICE_MODELS)}")
+        return prices
 
     @field_validator("kind")
     @classmethod

@@ -27,7 +27,7 @@ from bidpilot.ctr.log import SECONDS_PER_DAY, SECONDS_PER_HOUR
 from bidpilot.ctr.prices import HOURS
 from bidpilot.ctr.selection import excess_loss, selection_weights
 from bidpilot.ctr.slices import by_decile, by_label, by_winning, calibration_table
-from bidpilot.envs.market import SimulatedMarket, draw_days, members_of
+from bidpilot.envs.market import SimulatedMarket, day_size, draw_days, members_of
 from bidpilot.experiments.fit import load_beliefs
 from bidpilot.experiments.plots_fidelity import fidelity_figure
 from bidpilot.experiments.plots_style import save
@@ -42,11 +42,13 @@ if TYPE_CHECKING:
     from bidpilot.envs.beliefs import Beliefs
     from bidpilot.experiments.run import Run
 
-TABLES = ("fidelity.csv", "fidelity_slices.csv")
-"""What fidelity writes: totals and quantiles of the price by hour, calibration by slice."""
+TABLES = ("fidelity.csv", "fidelity_slices.csv", "fidelity_prices.csv")
+"""What fidelity writes: totals and quantiles of won prices by hour, calibration by slice, quantiles of all prices."""
 
 COPIES = 200
 """Simulated copies of the held-out period; their 95 % range is what chance explains."""
+
+MEDIAN = 0.5
 
 DAYS = 100
 """Simulated days that the traffic of a period is put together from."""
@@ -64,13 +66,13 @@ def fidelity(run: Run, source: Source | None = None) -> pd.DataFrame:
     market = SimulatedMarket.of(source.train, beliefs)
     rows = held_out_rows(source, beliefs, first_price=run.settings.auction == "first_price")
     arriving, arrived = traffic(source, market, of_traffic)
-    simulated, logged = at_logged_bids(rows, market, of_bids)
+    simulated, logged, prices = at_logged_bids(rows, market, of_bids)
     table = fidelity_table(arriving | simulated, arrived | logged)
     slices = calibration(source, beliefs, of_slices)
-    lines = words(table, slices, facts_of(source, beliefs, rows))
+    lines = words(table, slices, prices, facts_of(source, beliefs, rows))
     note = f"{len(source.held_out):,} held-out rows, {COPIES} simulated copies"
-    picture = save(fidelity_figure(table, slices[slices["event"] == "click"], note), "png")
-    for name, part in zip(TABLES, (table, slices), strict=True):
+    picture = save(fidelity_figure(table, slices[slices["event"] == "click"], prices, note), "png")
+    for name, part in zip(TABLES, (table, slices, prices), strict=True):
         run.write_table(name, part)
     write_atomically(run.folder / "fidelity.png", picture)
     write_atomically(run.folder / "fidelity.txt", "\n".join(lines) + "\n")
@@ -81,17 +83,20 @@ def held_out_rows(source: Source, beliefs: Beliefs, *, first_price: bool = False
     """Return the held-out rows with what the models say of them. Raises InputError where no bids are recorded."""
     log, response = source.held_out, beliefs.response.predict(source.held_out)
     pctr = np.array([member.predict(log).pctr for member in members_of(beliefs.response)] or [response.pctr])
-    return HeldOutRows.of(log, pctr, beliefs.groups(beliefs.goal.expected(response)), first_price=first_price)
+    laws = beliefs.laws(log, beliefs.goal.expected(response)).swift()
+    return HeldOutRows.of(log, pctr, laws, first_price=first_price)
 
 
 def at_logged_bids(
     rows: HeldOutRows, market: SimulatedMarket, rng: np.random.Generator
-) -> tuple[dict[str, FloatArray], dict[str, FloatArray]]:
-    """Return wins, spend, clicks and PRICES by name: simulated (COPIES, 25), and logged (25,)."""
+) -> tuple[dict[str, FloatArray], dict[str, FloatArray], pd.DataFrame]:
+    """Return wins, spend, clicks, PRICES by name, simulated (COPIES, 25) and logged (25,), and HeldOutRows.prices."""
     noise = DayNoise(market.level, market.drift)
-    copies = np.array([rows.simulate(market.beliefs.prices, noise, each) for each in rng.spawn(COPIES)])
+    every = [rows.simulate(noise, each) for each in rng.spawn(COPIES)]
+    copies, drawn = (np.array([part[place] for part in every]) for place in (0, 1))
     names = (*QUANTITIES[1:], *PRICES)
-    return dict(zip(names, copies.swapaxes(0, 1), strict=True)), dict(zip(names, rows.logged, strict=True))
+    simulated = dict(zip(names, copies.swapaxes(0, 1), strict=True))
+    return simulated, dict(zip(names, rows.logged, strict=True)), rows.prices(drawn)
 
 
 def traffic(
@@ -101,8 +106,7 @@ def traffic(
     logged, covered = arrivals(source.held_out)
     line = market.beliefs.timeline
     length = line.ticks * line.tick_seconds
-    time = source.train.frame["time"].to_numpy()
-    size = len(time) * length / max(float(time[-1] - time[0]), line.tick_seconds)
+    size = day_size(source.train, market.beliefs)
     drawn = replace(market, size=min(size, LARGEST))  # more make days slower, not different
     hour = ((line.start + np.arange(line.ticks) * line.tick_seconds) // SECONDS_PER_HOUR).astype(np.int64) % HOURS
     days = np.array([np.bincount(hour[day.seen.tick], minlength=HOURS) for day in draw_days(drawn, DAYS, rng)])
@@ -145,8 +149,7 @@ def facts_of(source: Source, beliefs: Beliefs, rows: HeldOutRows) -> dict[str, f
     found = {"rows": float(len(shown)), "shown": float(shown.sum())}
     priced = shown & (rows.bid > 0)  # else P(win) is not that of a bid
     if rows.click[priced].any():
-        chance = beliefs.prices.win_probability(rows.bid[priced], rows.hour[priced], rows.group[priced])
-        weights = selection_weights(chance)
+        weights = selection_weights(rows.laws.cdf(rows.bid)[priced])
         found["weighted_ratio"] = float(weights.weight @ response.pctr[priced] / (weights.weight @ rows.click[priced]))
         found["effective_rows"] = weights.effective
     if source.truth is not None:
@@ -154,9 +157,31 @@ def facts_of(source: Source, beliefs: Beliefs, rows: HeldOutRows) -> dict[str, f
     return found
 
 
-def words(table: pd.DataFrame, slices: pd.DataFrame, facts: dict[str, float]) -> list[str]:
+def words(table: pd.DataFrame, slices: pd.DataFrame, prices: pd.DataFrame, facts: dict[str, float]) -> list[str]:
     """Return sentences about the tables of fidelity and facts_of, the finding first."""
-    return [_finding(table, facts), *_by_hour(table), *_clicks(slices[slices["event"] == "click"], facts)]
+    clicks = _clicks(slices[slices["event"] == "click"], facts)
+    return [_finding(table, facts), *_by_hour(table), *_all_prices(prices), *clicks]
+
+
+def _all_prices(prices: pd.DataFrame) -> list[str]:
+    """Say how right the law of all prices is, won and lost, and up to where the log tells."""
+    total = prices[prices["hour"] == WHOLE]
+    if total.empty:
+        return []
+    top, middle = total.iloc[0], total[total["level"] == MEDIAN]
+    known = f"identified up to {top['identified']:.4g}, {top['identified_share']:.0%} of them"
+    text = f"Prices, lost auctions included (Kaplan-Meier, {known})"
+    if len(middle):
+        row = middle.iloc[0]
+        span = f"[{row['low']:.4g}, {row['high']:.4g}]"
+        text += f": the median is simulated at {row['simulated']:.4g}, logged at {row['logged']:.4g} {span}"
+    hours = prices[prices["hour"] != WHOLE]
+    close, noise = hours["within_5_percent"], hours["explained_by_noise"]
+    chance, off = int((~close & noise).sum()), int((~close & ~noise).sum())
+    held = (
+        f"by hour {int(close.sum())} of {len(hours)} quantiles are within 5 %, {chance} more within chance, {off} off"
+    )
+    return [f"{text}; {held}."]
 
 
 def _finding(table: pd.DataFrame, facts: dict[str, float]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -12,16 +12,21 @@ import pandas as pd
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.evaluation import evaluate_response
 from bidpilot.ctr.files import write_atomically
+from bidpilot.ctr.log import SECONDS_PER_DAY
 from bidpilot.ctr.metrics import reliability
+from bidpilot.ctr.outlook import Level, Outlook, carried, volume_levels
+from bidpilot.ctr.price_choice import CONTENDERS, ChosenPrices, choose_prices
+from bidpilot.ctr.price_models.base import load_prices, save_prices, with_worth
 from bidpilot.ctr.prices import HourlyPrices
 from bidpilot.ctr.quarantine import write_quarantine
 from bidpilot.ctr.response import FittedResponse
 from bidpilot.ctr.selection import selection_weights
 from bidpilot.ctr.types import MICROS
-from bidpilot.envs.beliefs import Beliefs, Segments, ValueGroups
+from bidpilot.envs.beliefs import Beliefs, Segments
 from bidpilot.envs.goal import Goal
 from bidpilot.envs.timeline import Timeline, timeline_of
 from bidpilot.experiments.candidates import advice, candidate_table, fit_candidates
+from bidpilot.experiments.config import AUTO
 from bidpilot.experiments.source import Source, load_source
 from bidpilot.experiments.streams import stream
 
@@ -47,7 +52,9 @@ def fit(run: Run, source: Source | None = None, *, resume: bool = False) -> pd.D
     candidates = fit_candidates(settings, source.train, stream(settings.seed, "fit"), weight, journal)
     response, report = candidates[0].response, candidates[0].report
     goal, note = goal_of(settings, source.train)
-    market = fit_market(settings, source, response, goal) if source.train.frame["price_known"].any() else None
+    of_prices = stream(settings.seed, "prices")
+    known = source.train.frame["price_known"].any()
+    market = fit_market(settings, source, response, goal, of_prices) if known else None
     quality, calibration = _quality(source, response, stream(settings.seed, "metrics"))
     compared = candidate_table(candidates, source.held_out, stream(settings.seed, "candidates"))
     run.begin()
@@ -55,12 +62,14 @@ def fit(run: Run, source: Source | None = None, *, resume: bool = False) -> pd.D
         write_quarantine(source.quarantine, run.folder / "quarantine.csv")
     response.save(run.model / "response")
     if market is not None:
-        _save_market(*market, run.model)
+        _save_market(market.beliefs, market.prices, run.model)
+        run.write_table("prices.csv", market.prices.table)
     for name, table in (("fit.csv", quality), ("calibration.csv", calibration), ("models.csv", compared)):
         if len(table):
             run.write_table(name, table)
     facts = source.facts | {"train_rows": len(source.train), "held_out_rows": len(source.held_out)}
     notes = [part for part in (*report.notes, note, weighed) if part]
+    notes += market.notes if market else []
     run.note(log=facts, model=report.events[0].model, model_notes=notes, model_advice=advice(compared))
     run.finish("fit")
     run.journal(resume=False)
@@ -101,26 +110,52 @@ def load_beliefs(run: Run) -> Beliefs:
     known = json.loads(path.read_text())
     return Beliefs(
         FittedResponse.load(run.model / "response"),
-        HourlyPrices.load(run.model / "prices"),
-        ValueGroups(np.array(known["groups"])),
+        load_prices(run.model / "prices"),
         Segments(tuple(known["segments"])),
         Goal(**known["goal"]),
         Timeline(**known["timeline"]),
+        Outlook(**known["outlook"]),
     )
 
 
+@dataclass(frozen=True)
+class FittedMarket:
+    """What a market needs: beliefs, the price law as it was chosen, and sentences about both."""
+
+    beliefs: Beliefs
+    prices: ChosenPrices
+    notes: list[str]
+
+
 def fit_market(
-    settings: Settings, source: Source, response: FittedResponse, goal: Goal
-) -> tuple[Beliefs, HourlyPrices]:
-    """Fit the price law on the training rows and put together what a market needs."""
-    train = source.train
-    worth = goal.expected(response.predict(train))
-    groups = ValueGroups.of(worth)
-    frame = train.frame
-    price, known, bid = (frame[name].to_numpy() for name in ("price", "price_known", "bid"))
-    prices = HourlyPrices.fit(np.where(known, price, bid), known, train.hour, groups(worth))
-    timeline = timeline_of(source.log, source.held_out, settings.ticks_per_day)
-    return Beliefs(response, prices, groups, Segments.of(train), goal, timeline), prices
+    settings: Settings, source: Source, response: FittedResponse, goal: Goal, rng: np.random.Generator
+) -> FittedMarket:
+    """Fit the price laws on the training rows, carry levels to the held-out days, and put together what a market needs.
+
+    Of the held-out rows nothing is used but between which times they lie.
+    """
+    train, timeline = source.train, timeline_of(source.log, source.held_out, settings.ticks_per_day)
+    ends = source.held_out.frame["time"].to_numpy()[[0, -1]] / SECONDS_PER_DAY
+    ahead = float(ends.mean())
+    names = CONTENDERS if settings.model.prices == AUTO else (settings.model.prices,)
+    valued = with_worth(train, goal.expected(response.predict(train)))
+    prices = choose_prices(valued, names, ahead, rng)
+    volume = carried(*volume_levels(train.frame["time"].to_numpy()), ahead)
+    outlook = Outlook(prices.level.shift, volume.shift)
+    beliefs = Beliefs(response, prices.model, Segments.of(train), goal, timeline, outlook)
+    told = [told_level(name, level) for name, level in (("prices", prices.level), ("traffic", volume))]
+    return FittedMarket(beliefs, prices, [prices.advice, *filter(None, told)])
+
+
+def told_level(what: str, level: Level) -> str:
+    """Say at what level the days ahead are simulated, and how much of a trend was believed; empty for no change."""
+    if level == Level():
+        return ""
+    text = f"{what} of the days ahead are simulated {np.expm1(level.shift):+.1%} beside those learned from"
+    if not np.isfinite(level.error):
+        return f"{text} (last days weigh most; too few for a trend)"
+    seen = f"{level.fitted:+.1%} +- {1.96 * level.error:.1%} a day seen"
+    return f"{text} (last days weigh most; trend {seen}, {level.slope:+.1%} carried on)"
 
 
 def goal_of(settings: Settings, train: AuctionLog) -> tuple[Goal, str]:
@@ -152,13 +187,13 @@ def _recorded_goal(settings: Settings, train: AuctionLog) -> Literal["clicks", "
     return "value" if "value" in train and settings.worth is None else "conversions"
 
 
-def _save_market(beliefs: Beliefs, prices: HourlyPrices, folder: Path) -> None:
-    prices.save(folder / "prices")
+def _save_market(beliefs: Beliefs, prices: ChosenPrices, folder: Path) -> None:
+    save_prices(folder / "prices", prices.name, prices.model)
     known = {
-        "groups": beliefs.groups.edges.tolist(),
         "segments": list(beliefs.segments.names),
         "goal": asdict(beliefs.goal),
         "timeline": asdict(beliefs.timeline),
+        "outlook": asdict(beliefs.outlook),
     }
     write_atomically(folder / "beliefs.json", json.dumps(known, indent=1))
 

@@ -20,23 +20,27 @@ if TYPE_CHECKING:
 STEPS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Distances from 1 of the ratios that are marked."""
 
+MEDIAN = 0.5
+
 BAND, POINT = BASELINE_COLOURS[0], LEARNER_COLOURS[0]
 
 
 @styled
-def fidelity_figure(table: pd.DataFrame, slices: pd.DataFrame, note: str = "") -> Figure:
+def fidelity_figure(table: pd.DataFrame, slices: pd.DataFrame, prices: pd.DataFrame, note: str = "") -> Figure:
     """Draw two panels from the tables of fidelity: ratios by hour on the left, reliability by decile on the right.
 
     table: as `bidpilot.ctr.fidelity.fidelity_table`. slices: as `bidpilot.ctr.slices.calibration_table`, of clicks.
+    prices: as `bidpilot.ctr.price_ranges.price_table`.
     note: what the rows are, for the caption.
     """
-    figure = Figure(figsize=(7.4, 4.9))
+    figure = Figure(figsize=(7.4, 5.6))
     left, right = np.asarray(figure.subfigures(1, 2, width_ratios=(1.15, 1.0))).ravel()
-    strips: list[Axes] = list(np.ravel(left.subplots(len(QUANTITIES), 1, sharex=True)))
+    strips: list[Axes] = list(np.ravel(left.subplots(len(QUANTITIES) + 1, 1, sharex=True)))
     left.subplots_adjust(0.155, 0.19, 0.97, 0.87, hspace=0.45)
     hours = table[table["hour"] != "all"]
-    for axes, name in zip(strips, QUANTITIES, strict=True):
+    for axes, name in zip(strips, QUANTITIES, strict=False):
         _strip(axes, hours[hours["quantity"] == name], name)
+    _strip(strips[-1], _medians(prices), "median price, lost auctions included (Kaplan-Meier)")
     strips[-1].set_xlabel("Hour of day")
     left.supylabel("Simulated / logged", fontsize=9, color=MUTED, x=0.015, y=0.53)
     left.text(0.03, 0.985, "Market: simulated over logged", va="top", fontweight="bold")
@@ -51,8 +55,18 @@ def fidelity_figure(table: pd.DataFrame, slices: pd.DataFrame, note: str = "") -
     return figure
 
 
+def _medians(prices: pd.DataFrame) -> pd.DataFrame:
+    """Return medians by hour as ratios to the logged ones, with the range of simulated periods."""
+    rows = prices[(prices["level"] == MEDIAN) & (prices["hour"] != "all")]
+    ends = {name: rows[f"simulated_{name}"] / rows["logged"] for name in ("low", "high")}
+    return rows.assign(**ends)
+
+
 def _strip(axes: Axes, rows: pd.DataFrame, name: str) -> None:
     """Draw one quantity: the lines at 5 %, the band of simulated periods, and their median for each hour."""
+    if rows.empty:
+        axes.set_title(f"{name}: not identified", loc="left", pad=2, fontsize=8)
+        return
     hour, ratio = rows["hour"].astype(int).to_numpy(), rows["ratio"].to_numpy()
     low, high = rows["low"].to_numpy(), rows["high"].to_numpy()
     for edge in (1.0 - TOLERANCE, 1.0 + TOLERANCE):

@@ -10,7 +10,7 @@ import numpy as np
 from bidpilot.agents.base import Past
 from bidpilot.ctr.types import MICROS
 from bidpilot.envs.forecast import Forecast
-from bidpilot.envs.market import MiscalibratedMarket, SimulatedMarket, SyntheticMarket, draw_days
+from bidpilot.envs.market import MiscalibratedMarket, SimulatedMarket, SyntheticMarket, day_size, draw_days
 from bidpilot.envs.replay import coverage, replay_days
 from bidpilot.envs.scenarios import find_scenario
 from bidpilot.experiments.fit import load_beliefs
@@ -18,7 +18,6 @@ from bidpilot.experiments.source import LOGGED_DAYS
 from bidpilot.experiments.streams import stream
 
 if TYPE_CHECKING:
-    from bidpilot.envs.beliefs import Beliefs
     from bidpilot.envs.day import Day
     from bidpilot.experiments.run import Run
     from bidpilot.experiments.source import Source
@@ -50,20 +49,13 @@ def prepare(run: Run, source: Source) -> Arena:
     """Simulate the days that learners and tuning may see, from the training part of the log."""
     settings = run.settings
     beliefs = load_beliefs(run)
-    market = SimulatedMarket.of(source.train, beliefs, settings.days.opportunities or _day_size(source, beliefs))
+    size = settings.days.opportunities or min(LARGEST, day_size(source.train, beliefs))
+    market = SimulatedMarket.of(source.train, beliefs, size)
     misjudged = MiscalibratedMarket(market, find_scenario(settings.scenario).miscalibration)
     days = draw_days(market, settings.days.train, stream(settings.seed, "train"))
     validate = draw_days(misjudged, settings.days.validate_, stream(settings.seed, "validate"))
     tune = draw_days(misjudged, settings.days.tune, stream(settings.seed, "tune"))
     return Arena(Past(days, Forecast.of(days, settings.auction)), validate, tune)
-
-
-def _day_size(source: Source, beliefs: Beliefs) -> float:
-    """Return the opportunities of a training episode, at most LARGEST: pacing is harder where traffic is thin."""
-    time = source.train.frame["time"].to_numpy()
-    seconds = max(float(time[-1] - time[0]), beliefs.timeline.tick_seconds)
-    episodes = seconds / (beliefs.timeline.ticks * beliefs.timeline.tick_seconds)
-    return min(LARGEST, len(time) / max(episodes, 1.0))
 
 
 def evaluation_days(run: Run, source: Source) -> tuple[Day, ...]:

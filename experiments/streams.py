@@ -19,6 +19,7 @@ ROLES = (
     "candidates",
     "fidelity",
     "search",
+    "prices",
 )
 
 

@@ -8,14 +8,17 @@ os.environ["MPLBACKEND"] = "Agg"
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import settings
 
 from bidpilot.ctr.log import AuctionLog
+from bidpilot.ctr.price_models.base import WORTH, PriceLaws
 from bidpilot.ctr.types import UNWINNABLE, FloatArray, IntArray, Response
-from bidpilot.envs.beliefs import Beliefs, Segments, ValueGroups
+from bidpilot.envs.beliefs import Beliefs, Segments
 from bidpilot.envs.day import Day, Hidden, Opportunities
 from bidpilot.envs.forecast import Forecast
 from bidpilot.envs.goal import Goal
@@ -95,20 +98,59 @@ class StandInResponse:
 
 @dataclass(frozen=True)
 class StandInPrices:
-    """Prices of exactly 1000 (group + 1) + hour micro-currency; a share of them that no bid reaches."""
+    """Prices of exactly 1000 (fifth of predicted worth, 1..5) + hour micro-currency; a share that no bid reaches."""
 
+    edges: FloatArray
     unwinnable: float = 0.0
+    stops: ClassVar[bool] = False
 
-    def win_probability(self, bid: IntArray, hour: IntArray, group: IntArray) -> FloatArray:
-        """Return P(price <= bid)."""
-        return np.where(bid >= 1000 * (group + 1) + hour, 1.0 - self.unwinnable, 0.0)
+    def groups(self, worth: FloatArray) -> IntArray:
+        """Return the fifth (n,) of each worth, 0..4."""
+        return np.asarray(np.searchsorted(self.edges, worth, side="right"), dtype=np.int64)
 
-    def sample(
-        self, hour: IntArray, group: IntArray, rng: np.random.Generator, above: IntArray | None = None
-    ) -> IntArray:
+    def laws(self, log: AuctionLog) -> PriceLaws:
+        """Return the laws of the rows of a log."""
+        return StandInLaws(1000 * (self.groups(log.frame[WORTH].to_numpy()) + 1) + log.hour, self.unwinnable)
+
+    def settings(self) -> dict[str, Any]:
+        """Return nothing: it is not saved."""
+        return {}
+
+    def tensors(self) -> dict[str, npt.NDArray[Any]]:
+        """Return nothing: it is not saved."""
+        return {}
+
+
+class StandInLaws(PriceLaws):
+    """One price for each row, and a share that no bid reaches."""
+
+    identified = 10**6
+
+    def __init__(self, price: IntArray, unwinnable: float) -> None:
+        """Keep the prices (n,)."""
+        self._price, self._unwinnable = price, unwinnable
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self._price)
+
+    def rows(self, part: IntArray) -> PriceLaws:
+        """Return some rows."""
+        return StandInLaws(self._price[part], self._unwinnable)
+
+    def terms(self, amount: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return the law's logarithms; it has no density."""
+        below = np.where(amount >= self._price, 1.0 - self._unwinnable, 0.0)
+        with np.errstate(divide="ignore"):
+            return np.log(below), np.log(1.0 - below), np.full(len(below), np.nan)
+
+    def inverse(self, q: FloatArray) -> FloatArray:  # noqa: ARG002 - the same for all
+        """Return the log price."""
+        return np.asarray(np.log(self._price))
+
+    def sample(self, rng: np.random.Generator, above: IntArray | None = None) -> IntArray:
         """Return the price, or the unit above what lost."""
-        price = 1000 * (group + 1) + hour
-        price = np.where(rng.random(len(hour)) < self.unwinnable, UNWINNABLE, price)
+        price = np.where(rng.random(len(self)) < self._unwinnable, UNWINNABLE, self._price)
         return price if above is None else np.maximum(price, above + 1)
 
 
@@ -118,8 +160,8 @@ def believe() -> Callable[..., Beliefs]:
 
     def build(log: AuctionLog, timeline: Timeline, goal: Goal | None = None, unwinnable: float = 0.0) -> Beliefs:
         wins = goal or Goal("clicks", 0.1)
-        groups = ValueGroups.of(wins.expected(StandInResponse().predict(log)))
-        return Beliefs(StandInResponse(), StandInPrices(unwinnable), groups, Segments.of(log), wins, timeline)
+        edges = np.quantile(wins.expected(StandInResponse().predict(log)), np.arange(1, 5) / 5)
+        return Beliefs(StandInResponse(), StandInPrices(edges, unwinnable), Segments.of(log), wins, timeline)
 
     return build
 

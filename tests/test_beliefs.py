@@ -1,9 +1,14 @@
-"""Segments by number and groups of worth."""
+"""Segments by number, and laws of prices on days ahead."""
+
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from bidpilot.ctr.log import AuctionLog
-from bidpilot.envs.beliefs import VALUE_GROUPS, Segments, ValueGroups
+from bidpilot.ctr.outlook import Outlook
+from bidpilot.envs.beliefs import Beliefs, Segments
+from bidpilot.envs.timeline import Timeline
 
 
 def log_of(segments: list[str]) -> AuctionLog:
@@ -26,15 +31,11 @@ def test_no_rows_no_codes() -> None:
     assert Segments(("a",)).codes(log_of([])).tolist() == []
 
 
-def test_value_groups_are_quantiles() -> None:
-    worth = np.random.default_rng(0).lognormal(size=10_000)
-    groups = ValueGroups.of(worth)
-    assert np.bincount(groups(worth)).tolist() == [2000] * VALUE_GROUPS
-    assert groups(np.array([-1.0, 0.0, 1e9])).tolist() == [0, 0, VALUE_GROUPS - 1]
-    assert groups(groups.edges).tolist() == [1, 2, 3, 4]
-
-
-def test_equal_worths_are_one_group() -> None:
-    groups = ValueGroups.of(np.full(10, 0.5))
-    assert len(set(groups(np.full(3, 0.5)).tolist())) == 1
-    assert groups(np.array([0.4, 0.6])).tolist() == [0, VALUE_GROUPS - 1]
+def test_laws_are_those_of_the_worth_at_the_level_of_the_days_ahead(believe: Callable[..., Beliefs]) -> None:
+    log = AuctionLog.from_columns({"time": np.arange(100) * 3600.0, "pctr": np.linspace(0.01, 0.05, 100)})
+    beliefs = believe(log, Timeline(0.0, 3600.0, 24))
+    worth = beliefs.goal.expected(beliefs.response.predict(log))
+    plain = beliefs.laws(log, worth).quantile(np.full(100, 0.5))
+    np.testing.assert_array_equal(plain, 1000 * (np.arange(100) // 20 + 1) + log.hour)
+    dearer = replace(beliefs, outlook=Outlook(price=0.1)).laws(log, worth).quantile(np.full(100, 0.5))
+    np.testing.assert_allclose(dearer, plain * np.exp(0.1), atol=1.0)

@@ -24,7 +24,7 @@ from bidpilot.experiments.source import EXCHANGE, Source
 if TYPE_CHECKING:
     from pathlib import Path
 
-SMALL = {"model.kind": "logistic", "model.epochs": 2, "days.opportunities": 2_000}
+SMALL = {"model.kind": "logistic", "model.epochs": 2, "model.prices": "table", "days.opportunities": 2_000}
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +53,13 @@ def command(monkeypatch: pytest.MonkeyPatch, *typed: str) -> int:
 
 
 def test_it_leaves_tidy_tables_a_figure_and_words(run: Run) -> None:
-    table, slices = (pd.read_csv(run.folder / name) for name in TABLES)
+    table, slices, prices = (pd.read_csv(run.folder / name) for name in TABLES)
     assert set(table["quantity"]) == {*QUANTITIES, *PRICES}
     assert table.groupby("quantity").size().tolist() == [25] * 7
     assert {"overall", "decile", "segment", "hour", "won"} == set(slices["slice"])
     assert {"click", "conversion"} == set(slices["event"])
+    assert {"all", "0", "23"} < set(prices["hour"])
+    assert ((prices["low"] <= prices["logged"]) & ~(prices["high"] < prices["logged"])).all()
     assert (run.folder / "fidelity.png").read_bytes().startswith(b"\x89PNG")
     assert "held-out opportunities" in (run.folder / "fidelity.txt").read_text().splitlines()[0]
 
@@ -77,31 +79,35 @@ def test_the_same_run_gives_the_same_numbers(run: Run, source: Source) -> None:
 
 
 def test_words_follow_the_table(run: Run) -> None:
-    table, slices = (pd.read_csv(run.folder / name) for name in TABLES)
+    table, slices, prices = (pd.read_csv(run.folder / name) for name in TABLES)
     good = table.assign(within_5_percent=True)
     bad = table.assign(within_5_percent=table["quantity"] != "spend", explained_by_noise=False)
     facts = {"rows": 1234.0, "excess": 2.5}
-    assert words(good, slices, facts)[0] == (
+    assert words(good, slices, prices, facts)[0] == (
         f"On the 1,234 held-out opportunities the simulated market is within 5 % of the log in {', '.join(QUANTITIES)}."
     )
     chance = good.assign(within_5_percent=table["quantity"] != "wins", explained_by_noise=True)
-    assert "by no more than simulated days differ among themselves, in wins" in words(chance, slices, facts)[0]
-    assert "is not true to the 1,234 held-out opportunities in spend: off by" in words(bad, slices, facts)[0]
-    assert any("2.50 % above that of the true" in line for line in words(good, slices, facts))
+    assert "by no more than simulated days differ among themselves, in wins" in words(chance, slices, prices, facts)[0]
+    assert "is not true to the 1,234 held-out opportunities in spend: off by" in words(bad, slices, prices, facts)[0]
+    assert any("2.50 % above that of the true" in line for line in words(good, slices, prices, facts))
     rates = slices[slices["event"] == "click"]
-    curse = next(line for line in words(good, slices, facts) if "winner's curse" in line)
+    said = next(line for line in words(good, slices, prices, facts) if "Kaplan-Meier" in line)
+    middle = prices[(prices["hour"] == "all") & (prices["level"] == 0.5)].iloc[0]
+    assert f"logged at {middle['logged']:.4g} [{middle['low']:.4g}, {middle['high']:.4g}]" in said
+    curse = next(line for line in words(good, slices, prices, facts) if "winner's curse" in line)
     assert all(f"{ratio:.3f}" in curse for ratio in rates.loc[rates["slice"] == "won", "ratio"])
 
 
 def test_the_figure_marks_hours_that_chance_does_not_explain(run: Run) -> None:
-    table, slices = (pd.read_csv(run.folder / name) for name in TABLES)
+    table, slices, prices = (pd.read_csv(run.folder / name) for name in TABLES)
     wins = (table["quantity"] == "wins") & (table["hour"] == "7")
     table["explained_by_noise"] = ~wins
-    figure = fidelity_figure(table, slices[slices["event"] == "click"], "a note")
+    figure = fidelity_figure(table, slices[slices["event"] == "click"], prices, "a note")
     strips = {axes.get_title(loc="left"): axes for axes in figure.axes}
     hollow = [line for line in strips["wins"].get_lines() if line.get_markerfacecolor() == "white"]
     assert [np.asarray(line.get_xdata()).tolist() for line in hollow] == [[7]]
-    assert strips["clicks"].get_xlabel() == "Hour of day"
+    median = next(axes for name, axes in strips.items() if name.startswith("median price"))
+    assert median.get_xlabel() == "Hour of day"
 
 
 def test_the_command_says_the_finding_first_and_then_the_totals(

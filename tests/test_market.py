@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from bidpilot.ctr.log import SECONDS_PER_DAY, AuctionLog
+from bidpilot.ctr.outlook import Outlook
 from bidpilot.ctr.synthetic import SEGMENTS, Exchange, ExchangeConfig
-from bidpilot.ctr.types import UNWINNABLE, Response
+from bidpilot.ctr.types import UNWINNABLE, FloatArray, IntArray, Response
 from bidpilot.envs.beliefs import Beliefs, Segments
 from bidpilot.envs.day import Day
 from bidpilot.envs.goal import Goal
 from bidpilot.envs.hindsight import best_value
-from bidpilot.envs.market import Market, MiscalibratedMarket, SimulatedMarket, SyntheticMarket, draw_days
+from bidpilot.envs.market import Market, MiscalibratedMarket, SimulatedMarket, SyntheticMarket, day_size, draw_days
 from bidpilot.envs.timeline import Timeline
 
 DAILY = Timeline(0.0, SECONDS_PER_DAY / 24, 24)
@@ -32,6 +33,11 @@ def simulated(log: AuctionLog, believe: Callable[..., Beliefs]) -> SimulatedMark
 
 def calm(market: SimulatedMarket, number: int = 0) -> Day:
     return replace(market, **CALM).day(np.random.default_rng(number))  # type: ignore[arg-type]  # all are floats
+
+
+def groups(market: SimulatedMarket, worth: FloatArray) -> IntArray:
+    """Return the stand-in's fifth of each worth."""
+    return np.asarray(market.beliefs.prices.groups(worth))  # type: ignore[attr-defined]  # only the stand-in has them
 
 
 def test_same_stream_same_day(simulated: SimulatedMarket, market: Market) -> None:
@@ -59,8 +65,9 @@ def test_volume_is_as_asked_and_follows_the_hours_of_the_log(simulated: Simulate
 
 def test_prices_are_the_models(simulated: SimulatedMarket) -> None:
     day = calm(simulated)
-    group = simulated.beliefs.groups(day.seen.value)
-    inside = np.abs(day.seen.value[:, None] - simulated.beliefs.groups.edges).min(axis=1) > 1e-9  # not rounded across
+    group = groups(simulated, day.seen.value)
+    edges = simulated.beliefs.prices.edges  # type: ignore[attr-defined]  # only the stand-in has them
+    inside = np.abs(day.seen.value[:, None] - edges).min(axis=1) > 1e-9  # not rounded across
     np.testing.assert_array_equal(day.hidden.price[inside], (1000 * (group + 1) + day.seen.tick)[inside])
 
 
@@ -83,7 +90,7 @@ def test_segments_are_as_common_as_in_the_log(simulated: SimulatedMarket) -> Non
 def test_episodes_differ_in_level_and_volume_as_set(simulated: SimulatedMarket) -> None:
     wide = replace(simulated, size=500.0, level=0.3, drift=0.0, shortfall=0.4, surge=0.0)
     days = draw_days(wide, 300, np.random.default_rng(0))
-    ratio = [np.log(day.hidden.price / (1000 * (simulated.beliefs.groups(day.seen.value) + 1))).mean() for day in days]
+    ratio = [np.log(day.hidden.price / (1000 * (groups(simulated, day.seen.value) + 1))).mean() for day in days]
     assert np.std(ratio) == pytest.approx(0.3, rel=0.15)
     assert np.std(np.log([len(day) for day in days])) == pytest.approx(0.4, rel=0.15)
 
@@ -92,7 +99,7 @@ def test_prices_and_volume_wander_within_an_episode(simulated: SimulatedMarket) 
     wild = replace(simulated, level=0.0, drift=0.5, shortfall=0.0, surge=0.6)
     level, volume = [], []
     for day in draw_days(wild, 120, np.random.default_rng(0)):
-        group = simulated.beliefs.groups(day.seen.value)
+        group = groups(simulated, day.seen.value)
         scale = np.log(day.hidden.price / (1000 * (group + 1) + day.seen.tick))
         level.append([np.median(scale[day.seen.tick == tick]) for tick in (0, 23)])
         volume.append(np.log(day.offered.sum(axis=1)[[0, 23]]))
@@ -118,6 +125,29 @@ def test_a_reserve_raises_the_price(log: AuctionLog, believe: Callable[..., Beli
     assert set(day.seen.reserve) == {0.0, 0.004}
     assert day.hidden.price[day.seen.reserve > 0].min() == 4000
     assert day.hidden.price[day.seen.reserve == 0].min() < 2000
+
+
+def test_a_tick_that_the_log_covers_less_often_has_no_less_traffic(believe: Callable[..., Beliefs]) -> None:
+    """Two and a half days, evenly: mornings are there three times, evenings twice."""
+    time = np.linspace(0.0, 2.5 * SECONDS_PER_DAY, 30_000, endpoint=False)
+    log = AuctionLog.from_columns({"time": time, "pctr": np.full(30_000, 0.02)})
+    day = calm(SimulatedMarket.of(log, believe(log, DAILY), size=24_000))
+    offered = day.offered.sum(axis=1)
+    np.testing.assert_allclose(offered, 1_000, atol=5 * np.sqrt(1_000))
+    assert offered[:12].sum() / offered[12:].sum() == pytest.approx(1.0, abs=0.05)
+
+
+def test_volume_is_as_expected_on_average_though_days_differ(simulated: SimulatedMarket) -> None:
+    wild = replace(simulated, size=800.0, shortfall=0.3, surge=0.4)
+    sizes = [len(day) for day in draw_days(wild, 500, np.random.default_rng(1))]
+    assert np.mean(sizes) == pytest.approx(800, abs=4 * np.std(sizes) / np.sqrt(500))
+
+
+def test_the_size_of_a_day_ahead_follows_the_outlook(log: AuctionLog, believe: Callable[..., Beliefs]) -> None:
+    beliefs = believe(log, DAILY)
+    assert day_size(log, beliefs) == pytest.approx(800, rel=0.02)
+    more = replace(beliefs, outlook=Outlook(volume=0.1))
+    assert day_size(log, more) == pytest.approx(np.exp(0.1) * day_size(log, beliefs))
 
 
 def test_a_short_log_repeats_from_anywhere(believe: Callable[..., Beliefs]) -> None:
@@ -153,7 +183,8 @@ def test_a_day_begins_at_midnight_whatever_the_tick(
     market = SimulatedMarket.of(log, believe(log, Timeline(0.0, SECONDS_PER_DAY / ticks, ticks)))
     assert (market.cycle, market.offset) == (ticks, 0)
     hour = (market.seen.tick * 24) // ticks
-    assert (np.abs(market.hour - hour) <= 24 // ticks + 1).all()
+    price = market.laws.sample(np.random.default_rng(0))
+    assert (np.abs(price % 1000 - hour) <= 24 // ticks + 1).all()
 
 
 # --- the exchange -------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from bidpilot.ctr.price_models.base import (
     load_prices,
     price_config,
     save_prices,
+    with_worth,
 )
 from bidpilot.ctr.price_quality import likelihood, pit, win_rates
 from bidpilot.ctr.types import UNWINNABLE
@@ -69,6 +70,48 @@ def median(name: str, log: AuctionLog) -> int:
     parts = log.rows(slice(0, cut)), log.rows(slice(cut, len(log)))
     laws = price_config(name).fit(*parts, np.random.default_rng(1)).laws(log.rows(slice(0, 1)))
     return int(laws.quantile(np.array([0.5]))[0])
+
+
+def test_swift_laws_are_the_same_laws(models: dict[str, FittedPrices]) -> None:
+    """The form that days are drawn from: exact for bins of a hazard, within a few thousandths for a mixture."""
+    test, _, _ = drawn(300, 11)
+    for name, most in (("hazard", 1e-6), ("mixture", 5e-3), ("lognormal", 0.0), ("table", 0.0)):
+        plain = models[name].laws(test)
+        quick = plain.swift()
+        at = [np.full(300, bid) for bid in (400, 900, 1_500, 2_400)]
+        assert max(np.abs(plain.cdf(bid) - quick.cdf(bid)).max() for bid in at) <= most, name
+        mine, theirs = (laws.sample(np.random.default_rng(1)) for laws in (plain, quick))
+        both = (mine < UNWINNABLE) & (theirs < UNWINNABLE)
+        assert both.mean() > 0.6
+        np.testing.assert_allclose(mine[both], theirs[both], rtol=0.03, err_msg=name)
+        part = np.array([5, 5, 0])
+        assert (quick.rows(part).cdf(np.full(3, 1_500)) == quick.cdf(np.full(300, 1_500))[part]).all()
+
+
+def test_scaled_laws_are_those_of_dearer_prices(models: dict[str, FittedPrices]) -> None:
+    laws = models["hazard"].laws(drawn(200, 12)[0])
+    dearer = laws.scaled(0.2)
+    assert laws.scaled(0.0) is laws
+    assert dearer.identified == pytest.approx(laws.identified * np.exp(0.2), abs=1)
+    np.testing.assert_allclose(dearer.cdf(np.full(200, 1_200.0 * np.exp(0.2))), laws.cdf(np.full(200, 1_200.0)))
+    cheap, dear = (each.sample(np.random.default_rng(3)) for each in (laws, dearer))
+    won = cheap < UNWINNABLE
+    np.testing.assert_allclose(dear[won], cheap[won] * np.exp(0.2), rtol=2e-3)
+    above = dearer.sample(np.random.default_rng(0), np.full(200, 1_500))
+    assert (above > 1_500).all()
+
+
+def test_the_table_follows_predicted_worth_and_the_hour() -> None:
+    rng = np.random.default_rng(0)
+    worth, time = rng.uniform(1.0, 2.0, 20_000), np.sort(rng.uniform(0, 86_400.0, 20_000))
+    price = np.rint(1_000 * worth * np.where(time < 43_200, 1.0, 2.0)).astype(np.int64)
+    log = AuctionLog.from_columns({"time": time, "price": price, "price_known": np.ones(20_000, bool)})
+    log = with_worth(log, worth)
+    model = price_config("table").fit(log, log, rng)
+    middle = model.laws(log).quantile(np.full(20_000, 0.5))
+    np.testing.assert_allclose(middle, price, rtol=0.14)
+    blind = price_config("table", {"groups": 1}).fit(log, log, rng).laws(log).quantile(np.full(20_000, 0.5))
+    assert np.abs(np.log(blind / price)).mean() > 2 * np.abs(np.log(middle / price)).mean()
 
 
 def true_cdf(bid: float, segment: IntArray) -> FloatArray:
@@ -135,7 +178,8 @@ def test_mass_and_tail_are_one_and_the_density_adds_up(models: dict[str, FittedP
     below, above, density = np.exp(terms).transpose(1, 0, 2)
     np.testing.assert_allclose(below + above, 1.0, atol=1e-6)
     area = np.cumsum(0.5 * (density[1:] + density[:-1]) * np.diff(steps)[:, None], axis=0)
-    np.testing.assert_allclose(area, below[1:] - below[0], atol=4e-3)
+    steep = 1e-2 if name == "table" else 4e-3  # its law has steps, its density spreads them
+    np.testing.assert_allclose(area, below[1:] - below[0], atol=steep)
     seen = Observed(np.array([1_500] * 3), np.array([EXACT, ABOVE, AT_MOST], dtype=np.int8), np.array([1_500] * 3))
     dense, over, under = laws.log_likelihood(seen)
     each = laws.terms(np.full(3, 1_500.0))

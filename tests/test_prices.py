@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bidpilot.ctr.errors import InputError
+from bidpilot.ctr.price_models.base import load_prices, save_prices
+from bidpilot.ctr.price_models.table import Table, TableLaws
 from bidpilot.ctr.prices import HourlyPrices, PriceConfig, kaplan_meier
 from bidpilot.ctr.types import UNWINNABLE, BoolArray, FloatArray, IntArray
 
@@ -38,7 +40,7 @@ def fitted(rng: np.random.Generator) -> tuple[HourlyPrices, IntArray]:
 def test_recovers_the_median_under_60_percent_censoring_and_winners_only_does_not() -> None:
     rng = np.random.default_rng(0)
     law, _ = fitted(rng)
-    draws = law.sample(rng.integers(0, 24, 100_000), np.zeros(100_000, dtype=np.int64), rng)
+    draws = law.quantile(rng.random(100_000), rng.integers(0, 24, 100_000), np.zeros(100_000, dtype=np.int64))
     assert np.median(draws) == pytest.approx(MEDIAN, rel=0.02)
     observed, _, known = censored(np.random.default_rng(0))
     assert abs(np.median(observed[known]) / MEDIAN - 1) > 0.1
@@ -74,7 +76,7 @@ def test_sampling_above_a_bid_stays_above_it() -> None:
     rng = np.random.default_rng(3)
     law, _ = fitted(rng)
     above = rng.integers(0, 300_000, 5_000)
-    drawn = law.sample(rng.integers(0, 24, 5_000), np.zeros(5_000, dtype=np.int64), rng, above)
+    drawn = TableLaws(law, rng.integers(0, 24, 5_000), np.zeros(5_000, dtype=np.int64)).sample(rng, above)
     assert (drawn > above).all()
 
 
@@ -85,7 +87,7 @@ def test_what_lies_above_every_bid_cannot_be_won() -> None:
     known = price <= bid
     zeros = np.zeros(2_000, dtype=np.int64)
     law = HourlyPrices.fit(np.where(known, price, bid), known, zeros, zeros)
-    drawn = law.sample(zeros, zeros, rng)
+    drawn = law.quantile(rng.random(2_000), zeros, zeros)
     assert 0.4 < (drawn == UNWINNABLE).mean() < 0.6
     assert law.identified[0, 0] <= 50_000
 
@@ -102,15 +104,17 @@ def test_an_empty_hour_borrows_from_the_others() -> None:
 
 def test_same_stream_same_prices_and_saved_is_loaded(tmp_path: Path) -> None:
     law, _ = fitted(np.random.default_rng(6))
-    law.save(tmp_path / "prices")
-    again = HourlyPrices.load(tmp_path / "prices")
+    save_prices(tmp_path / "prices", "table", Table(law, np.empty(0)))
+    again = load_prices(tmp_path / "prices")
+    assert isinstance(again, Table)
     hour, group = np.arange(24), np.zeros(24, dtype=np.int64)
-    draws = [p.sample(hour, group, np.random.default_rng(7)).tolist() for p in (law, again)]
+    laws = [TableLaws(each, hour, group) for each in (law, again.prices)]
+    draws = [each.sample(np.random.default_rng(7)).tolist() for each in laws]
     assert draws[0] == draws[1]
     weights = tmp_path / "prices/weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     with pytest.raises(InputError, match="SHA-256"):
-        HourlyPrices.load(tmp_path / "prices")
+        load_prices(tmp_path / "prices")
 
 
 def test_a_log_without_any_price_is_refused() -> None:
@@ -143,7 +147,7 @@ def test_every_stratum_is_a_law_and_draws_follow_it(rows: list[tuple[int, bool, 
         assert (law.win_probability(drawn, h, g) >= q)[winnable].all()
         assert (law.win_probability(drawn - 1, h, g) <= q)[winnable].all()
         assert (law.cdf[h, g, -1] <= q)[~winnable].all()
-    assert (law.sample(h, g, np.random.default_rng(0), np.full(len(h), 4)) > 4).all()
+    assert (TableLaws(law, h, g).sample(np.random.default_rng(0), np.full(len(h), 4)) > 4).all()
 
 
 H, G = np.divmod(np.arange(24 * 4), 4)
@@ -181,7 +185,9 @@ def test_a_price_everybody_saw_is_never_unwinnable() -> None:
     rng = np.random.default_rng(10)
     price, group = rng.integers(1, 301, 5_000), rng.integers(0, 5, 5_000)
     law = HourlyPrices.fit(price, np.ones(5_000, dtype=bool), rng.integers(0, 24, 5_000), group)
-    assert (law.sample(np.tile(np.arange(24), 500), np.zeros(12_000, dtype=np.int64), rng) <= 300).all()
+    assert (
+        law.quantile(rng.random(12_000), np.tile(np.arange(24), 500), np.zeros(12_000, dtype=np.int64)) <= 300
+    ).all()
 
 
 def test_a_group_that_bid_low_is_not_identified_above_its_bids() -> None:

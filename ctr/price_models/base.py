@@ -7,9 +7,9 @@ shows only that it was not above the bid (left-censored). Ties win: a bid at the
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 
@@ -32,6 +32,23 @@ EXACT, ABOVE, AT_MOST = 0, 1, 2
 
 ROUNDING = 1e-12
 """Relative: exp(log(price)) may come out so much above the price, and is still that price."""
+
+SMALL = 1e-12
+"""No probability or density of a law without a form is lower: its logarithm must be finite."""
+
+WORTH = "predicted worth"
+"""Numeric column that price models may read: what a win is expected to bring, since prices follow worth."""
+
+
+def with_worth(log: AuctionLog, worth: FloatArray) -> AuctionLog:
+    """Return the log with predicted worths (n,), in currency, as one more numeric column."""
+    return replace(log, frame=log.frame.assign(**{WORTH: worth}), numeric=(*log.numeric, WORTH))
+
+
+def telling(log: AuctionLog) -> BoolArray:
+    """Return which rows (n,) say anything of the price: it is known, or a bid was lost."""
+    frame = log.frame
+    return np.asarray(frame["price_known"] | (~frame["won"] & (frame["bid"] > 0)), dtype=bool)
 
 
 @dataclass(frozen=True)
@@ -113,6 +130,14 @@ class PriceLaws(ABC):
         drawn = self.quantile(base + u * (1.0 - base))
         return drawn if above is None else np.where((drawn > above) & (base < 1.0), drawn, UNWINNABLE)
 
+    def swift(self) -> PriceLaws:
+        """Return the same laws in a form that is drawn from quickly, for rows that are drawn from again and again."""
+        return self
+
+    def scaled(self, shift: float) -> PriceLaws:
+        """Return the laws of prices times exp(shift)."""
+        return ScaledLaws(self, shift) if shift else self
+
     @abstractmethod
     def rows(self, part: IntArray) -> PriceLaws:
         """Return the laws of some opportunities; one may come several times."""
@@ -120,6 +145,35 @@ class PriceLaws(ABC):
     @abstractmethod
     def __len__(self) -> int:
         """Return the number of opportunities."""
+
+
+class ScaledLaws(PriceLaws):
+    """The laws of prices times exp(shift)."""
+
+    def __init__(self, laws: PriceLaws, shift: float) -> None:
+        """Keep the laws, and move the range that is identified."""
+        self._laws, self._shift = laws, shift
+        self.identified = max(int(np.rint(laws.identified * np.exp(shift))), 1)
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self._laws)
+
+    def rows(self, part: IntArray) -> ScaledLaws:
+        """See PriceLaws."""
+        return ScaledLaws(self._laws.rows(part), self._shift)
+
+    def swift(self) -> ScaledLaws:
+        """See PriceLaws."""
+        return ScaledLaws(self._laws.swift(), self._shift)
+
+    def terms(self, amount: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """See PriceLaws; nothing is known of the law beyond the range."""
+        return self._laws.terms(np.minimum(amount * np.exp(-self._shift), float(self._laws.identified)))
+
+    def inverse(self, q: FloatArray) -> FloatArray:
+        """See PriceLaws."""
+        return self._laws.inverse(q) + self._shift
 
 
 def knots_of(cdf: FloatArray, most: int) -> IntArray:
@@ -136,7 +190,9 @@ def knots_of(cdf: FloatArray, most: int) -> IntArray:
 
 
 class FittedPrices(Protocol):
-    """A price model fitted to a log."""
+    """A price model fitted to a log. stops: the later rows of the fit only told when to stop."""
+
+    stops: ClassVar[bool]
 
     def laws(self, log: AuctionLog) -> PriceLaws:
         """Return the laws of the rows of a log."""

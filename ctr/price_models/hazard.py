@@ -96,6 +96,10 @@ class Hazard(PriceNetwork):
         part = ((upper - left) / (upper - lower).clamp_min(1e-300)).clamp(0.0, 1.0)
         return edges[place] + part * (edges[place + 1] - edges[place])
 
+    def tabulated(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        """See PriceNetwork: at the ends of the bins, so that nothing is lost."""
+        return self.edges, -torch.expm1(_survival(output))
+
 
 def _survival(output: Tensor) -> Tensor:
     """Return log P(Z > edge) at all edges (n, bins + 1)."""

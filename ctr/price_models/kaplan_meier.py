@@ -7,13 +7,13 @@ the likelihood's maximum is the isotonic regression of wins on bids (Groeneboom 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from bidpilot.ctr.calibration import pava
 from bidpilot.ctr.errors import InputError
-from bidpilot.ctr.price_models.base import ABOVE, EXACT, Censoring, Observed, PriceLaws, knots_of
+from bidpilot.ctr.price_models.base import ABOVE, EXACT, SMALL, Censoring, Observed, PriceLaws, knots_of
 from bidpilot.ctr.prices import kaplan_meier
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from bidpilot.ctr.log import AuctionLog
     from bidpilot.ctr.types import FloatArray, IntArray
 
-SMALL = 1e-12
 FEWEST = 5
 
 
@@ -66,6 +65,7 @@ class OneLaw:
     grid: IntArray
     cdf: FloatArray
     identified: int
+    stops: ClassVar[bool] = False
 
     def laws(self, log: AuctionLog) -> PriceLaws:
         """Return the law, once for every row."""

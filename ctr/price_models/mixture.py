@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 HALVINGS = 40
 """Steps of bisection between the components' own quantiles."""
 
+REACH, POINTS = 6.0, 161
+"""Range of z and number of points where laws are tabulated: 0.075 deviations of log price apart."""
+
 
 @dataclass(frozen=True)
 class Config(PriceNetworkConfig):
@@ -72,6 +75,14 @@ class Mixture(PriceNetwork):
             enough = self.terms(output, middle)[0] >= wanted
             low, high = torch.where(enough, low, middle), torch.where(enough, middle, high)
         return high
+
+    def tabulated(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        """See PriceNetwork: at evenly spaced log prices."""
+        points = torch.linspace(-REACH, REACH, POINTS, dtype=output.dtype)
+        weight, mean, log_deviation = output.chunk(3, dim=1)
+        share, narrow = torch.exp(weight), torch.exp(-log_deviation)
+        every = [(share * torch.special.ndtr((z - mean) * narrow)).sum(1) for z in points]
+        return points, torch.stack(every, dim=1)
 
 
 def log_normal_density(u: Tensor, log_deviation: Tensor) -> Tensor:

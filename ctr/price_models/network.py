@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from bidpilot.ctr.fields import FieldEncoder
 from bidpilot.ctr.loop import Curve, Rows, fit_network, scores, torch_generator
 from bidpilot.ctr.network import Network, Tower
 from bidpilot.ctr.price_models.base import ABOVE, EXACT, Censoring, Observed, PriceLaws
+from bidpilot.ctr.tabulated import TabulatedLaws
 from bidpilot.ctr.training import NetworkConfig
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
     from bidpilot.ctr.log import AuctionLog
     from bidpilot.ctr.types import FloatArray, IntArray
+
+CHUNK = 20_000
+"""Rows that are tabulated at once."""
 
 LOG_TINY = -40.0
 """No log likelihood is lower: one impossible row must not decide a fit."""
@@ -96,6 +100,10 @@ class PriceNetwork(Network):
     def inverse(self, output: Tensor, q: Tensor) -> Tensor:
         """Return the lowest z (n,) with P(Z <= z) = q (n,); anything where none has."""
 
+    def tabulated(self, output: Tensor) -> tuple[Tensor, Tensor] | None:  # noqa: ARG002
+        """Return points z (K,), rising, and P(Z <= z) there (n, K), between which laws are lines; None: not needed."""
+        return None
+
     def loss(self, output: Tensor, label: Tensor) -> Tensor:
         """Return minus the log likelihood (n,) of labels (n, 2): z, and what is known of it."""
         z, kind = label[:, 0], label[:, 1]
@@ -119,6 +127,7 @@ class NetworkPrices:
     scale: float
     identified: int
     curve: Curve
+    stops: ClassVar[bool] = True
 
     def laws(self, log: AuctionLog) -> PriceLaws:
         """Return the laws of the rows of a log. Raises InputError where it lacks a column the model was fitted on."""
@@ -151,6 +160,21 @@ class NetworkLaws(PriceLaws):
         """See PriceLaws."""
         output = self._output[torch.from_numpy(part)]
         return NetworkLaws(self._network, output, self._centre, self._scale, self.identified)
+
+    @torch.no_grad()
+    def swift(self) -> PriceLaws:
+        """See PriceLaws: tabulated, where the network says how."""
+        parts = []
+        for start in range(0, len(self._output), CHUNK):
+            made = self._network.tabulated(self._output[start : start + CHUNK])
+            if made is None:
+                return self
+            parts.append(made)
+        if not parts:
+            return self
+        points = parts[0][0].double().numpy() * self._scale + self._centre
+        cdf = np.concatenate([part.float().numpy() for _, part in parts])
+        return TabulatedLaws(points, cdf, self.identified)
 
     @torch.no_grad()
     def terms(self, amount: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
