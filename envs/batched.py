@@ -83,7 +83,7 @@ class Batched:
         self._bank = self.fleet.bank
         used = any(name == "reward/controller" for name, _ in self._terms)
         parts = (self.steering, days, campaigns, self.forecast, self.groups, self.scenario)
-        self._controller = controllers_alone(*parts, self._bank) if used else np.zeros((self.fleet.ticks, self.count))
+        self._alone = controllers_alone(*parts, self._bank) if used else np.zeros((2, self.fleet.ticks, self.count))
         self._limit = np.array([campaign.cost_limit for campaign in campaigns])
         self._sums = np.zeros((3, self.count))
         self._excess = np.zeros((2, self.count))
@@ -116,7 +116,8 @@ class Batched:
 
         Below 0 the limit is kept. Only scenarios with a limit keep count of it.
         """
-        return (self._sums[2] / self._limit - self._sums[:2]) / self._scale
+        above: FloatArray = (self._sums[2] / self._limit - self._sums[:2]) / self._scale
+        return above
 
     def _reward(self, tick: int, row: FloatArray) -> tuple[FloatArray, Amounts]:
         """Return the tick's rewards (N,), and their terms with the tick's counts."""
@@ -124,7 +125,8 @@ class Batched:
         expected, realised, excess = columns[EXPECTED], columns[REVENUE] / MICROS, self._nothing
         if self.scenario.limit is not None:
             excess = self._grown(expected, realised, columns[SPEND] / MICROS)
-        view = Tick(expected, realised, excess[0], excess[1], self._controller[tick], self._scale)
+        alone = self._alone[0, tick] - self.penalty * self._alone[1, tick]
+        view = Tick(expected, realised, excess[0], excess[1], alone, self._scale)
         rewards, info = np.zeros(self.count), dict(zip(COLUMNS, columns, strict=True))
         info["spend"], info["revenue"], info["left"] = columns[SPEND] / MICROS, realised, self.fleet.left / MICROS
         for name, term in self._terms:

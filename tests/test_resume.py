@@ -140,7 +140,8 @@ def killed_after(ticks: int, monkeypatch: pytest.MonkeyPatch, work: Work, watch:
 def comparable(trained: Trained, held: dict[str, Any]) -> list[Any]:
     """Return all of a result: the policy, the curve, and everything that the training held at its end."""
     arrays = {name: array.tobytes() for name, array in held["arrays"].items()}
-    actor = [part.tobytes() for part in (trained.actor.mean, *trained.actor.weights, *trained.actor.biases)]
+    parts: list[Any] = [trained.actor.mean, *trained.actor.weights, *trained.actor.biases]
+    actor = [part.tobytes() for part in parts]
     return [actor, trained.curve.to_csv(), trained.actions.tobytes(), arrays, json.dumps(held["facts"])]
 
 
@@ -221,12 +222,12 @@ def test_curves_are_drawn(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     trained = Work(SMALL).train(Watch(board=tmp_path))
-    curves = EventAccumulator(str(tmp_path))  # type: ignore[no-untyped-call]
-    curves.Reload()  # type: ignore[no-untyped-call]
-    drawn = curves.Scalars("validation/score")  # type: ignore[no-untyped-call]
+    curves = EventAccumulator(str(tmp_path))
+    curves.Reload()
+    drawn = curves.Scalars("validation/score")
     assert [point.step for point in drawn] == trained.curve["steps"].tolist()
     assert [point.value for point in drawn] == pytest.approx(trained.curve["score"].tolist())
-    assert {"train/loss", "rollout/ep_rew_mean"} <= set(curves.Tags()["scalars"])  # type: ignore[no-untyped-call]
+    assert {"train/loss", "rollout/ep_rew_mean"} <= set(curves.Tags()["scalars"])
 
 
 def test_without_tensorboard_curves_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,8 +238,9 @@ def test_without_tensorboard_curves_are_refused(tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.parametrize("name", ["patience", "minutes", "dual"])
 def test_figures_out_of_range_are_refused(name: str) -> None:
+    given: dict[str, Any] = {name: 0}
     with pytest.raises(InputError, match=f"{name} must be above 0; got 0"):
-        Watch(**{name: 0})
+        Watch(**given)
 
 
 def test_the_price_of_the_limit_is_learned_and_gone_on_with(
@@ -306,7 +308,7 @@ def main(algorithm: str, folder: Path) -> None:
     journal = None if folder.name == "none" else Checkpoints(folder, every=0.02)
     config = replace(SMALL, algorithm=algorithm, steps=4_000, evaluations=40)
     trained = Work(config).train(Watch(journal=journal))
-    parts = [trained.actor.mean, trained.actor.scale, *trained.actor.weights, *trained.actor.biases]
+    parts: list[Any] = [trained.actor.mean, trained.actor.scale, *trained.actor.weights, *trained.actor.biases]
     digest = hashlib.sha256(b"".join(part.tobytes() for part in parts) + trained.curve.to_csv().encode())
     print(json.dumps(trained.story), digest.hexdigest(), sep="\n")  # noqa: T201 - read by the test
 

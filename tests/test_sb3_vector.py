@@ -153,7 +153,7 @@ def test_episodes_written_down_are_gone_on_with_bit_for_bit(name: str, ticks: in
     like = make(name, **small | {"market": users} if "Hard" in name else small)
     first = BatchedVecEnv(like, 3, recording=True)
     first.seed(8)
-    last = first.reset()
+    last: Any = first.reset()
     space = first.action_space
     space.seed(1)
     for _ in range(ticks):
@@ -164,6 +164,8 @@ def test_episodes_written_down_are_gone_on_with_bit_for_bit(name: str, ticks: in
     assert seen.tobytes() == last.tobytes()
     for _ in range(30):
         action = np.array([space.sample() for _ in range(3)])
+        one: Any
+        two: Any
         (one, paid, done, infos), (two, earned, over, told) = first.step(action), second.step(action)
         assert (one.tobytes(), paid.tobytes(), done.tobytes()) == (two.tobytes(), earned.tobytes(), over.tobytes())
         assert repr(infos) == repr(told)
