@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from bidpilot.agents.base import Past
     from bidpilot.agents.space import Space
     from bidpilot.ctr.types import FloatArray
-    from bidpilot.envs.forecast import Forecast
     from bidpilot.envs.types import Campaign, CampaignState
 
 
@@ -61,9 +60,7 @@ class Limited(MultiplierPolicy):
         campaigns = Campaigns.of([campaign])
         self._pacer = Pacer(campaigns, self.forecast, self.config.gain)
         limited = np.isfinite(campaign.cost_limit)
-        self._limiter = Limiter(campaigns, self.config.limit_gain) if limited else None
-        if self._limiter is not None:
-            self._limiter.multiplier = threshold(self.forecast, campaign.cost_limit)
+        self._limiter = Limiter(campaigns, self.forecast, self.config.limit_gain) if limited else None
         self._reported.reset()
 
     def multipliers(self, state: CampaignState) -> FloatArray:
@@ -73,14 +70,3 @@ class Limited(MultiplierPolicy):
         if self._limiter is not None:
             multiplier = min(multiplier, float(self._limiter.observe(known, self._reported.factor(state))))
         return np.array([multiplier])
-
-
-def threshold(forecast: Forecast, cost_limit: float) -> float:
-    """Return the multiplier, at least the limit itself, at which past days' cost per worth won meets the limit.
-
-    cost_limit: currency per currency of worth. At second price that lies above the limit: most wins cost less.
-    """
-    cost = forecast.spend.sum(axis=1) * forecast.full_cost
-    worth = forecast.value.sum(axis=1) * forecast.full_value
-    mean = np.divide(cost, worth, out=np.zeros(len(cost)), where=worth > 0.0)
-    return max(cost_limit, float(np.interp(cost_limit, np.maximum.accumulate(mean), forecast.multipliers)))

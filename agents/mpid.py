@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bidpilot.agents.limited import threshold
 from bidpilot.agents.planned import PlannedPolicy
 from bidpilot.agents.reported import Reported
 from bidpilot.agents.space import Span
@@ -112,7 +111,7 @@ class Mpid(PlannedPolicy):
         budget, limit = self.pacer.start, self._limit
         if np.isinf(limit):
             return np.array([1.0 / budget, 0.0])
-        at = threshold(self.forecast, limit)
+        at = float(self.forecast.affordable(limit))
         if at >= budget:
             return np.array([1.0 / budget, SMALL / limit])
         small = SMALL / budget

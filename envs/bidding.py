@@ -117,8 +117,8 @@ class BiddingEnv(gym.Env[Floats, Any]):
         self._scale = max(self._drawn["scale"], LEAST)
         used = any(name == "reward/controller" for name, _ in self._terms)
         parts = (self.steering, day, campaign, self.forecast, self.groups, self.scenario)
-        alone = controller_alone(*parts) if used else np.zeros(day.ticks)
-        self._controller: list[float] = alone.tolist()
+        earned, excess = controller_alone(*parts) if used else np.zeros((2, day.ticks))
+        self._controller: list[float] = (earned - self.scenario.penalty * excess).tolist()
         self._sums = [0.0, 0.0, 0.0]
         self._excess = (0.0, 0.0)
         self._residual = self.steering([campaign], self.forecast, self.groups, self.scenario)

@@ -97,13 +97,15 @@ class Limiter:
     """The multiplier that keeps the cost per worth at the campaign's limit.
 
     At second price a multiplier of the limit itself is safe: no win costs more than limit x its worth, so the average
-    stays below; from there it rises as far as the sums so far allow. The rule is relative, as the pacer's.
+    stays below. It starts where past days' cost of worth met the limit, and follows the sums so far, never below the
+    safe one. The rule is relative, as the pacer's.
     """
 
-    def __init__(self, campaigns: Campaigns, gain: float) -> None:
-        """Start at the safe multiplier."""
+    def __init__(self, campaigns: Campaigns, forecast: Forecast, gain: float) -> None:
+        """Start at the forecast's multiplier for the limit."""
         self.gain, self.ops = gain, campaigns.ops
-        self.limit = self.multiplier = campaigns.cost_limit
+        self.limit = campaigns.cost_limit
+        self.multiplier = _form(forecast.affordable(np.ravel(self.limit)), self.ops)
         self._trust = TRUST * campaigns.budget
 
     def observe(self, state: CampaignState, factor: Any = 1.0) -> Any:  # noqa: ANN401 - float or array
@@ -127,7 +129,7 @@ class Controller:
         """Start an episode."""
         self.pacer = Pacer(campaigns, forecast, gain)
         limited = np.isfinite(campaigns.cost_limit)
-        self.limiter = Limiter(campaigns, gain) if np.all(limited) else None
+        self.limiter = Limiter(campaigns, forecast, gain) if np.all(limited) else None
         self.groups, self.prior = groups, prior
 
     def observe(self, state: CampaignState) -> Any:  # noqa: ANN401 - float or array

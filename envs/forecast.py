@@ -97,6 +97,13 @@ class Forecast:
         """Return the multiplier at which an average day spends this share of its full cost; any shape."""
         return np.interp(scarcity, *self._spending)
 
+    def affordable(self, cost_limit: Amount) -> Any:  # noqa: ANN401 - of cost_limit's shape
+        """Return the multiplier, at least the limit itself, at which past days' cost per worth won meets a limit.
+
+        cost_limit: currency per currency of worth. At second price that lies above the limit: most wins cost less.
+        """
+        return np.maximum(cost_limit, np.interp(cost_limit, *self._costs, left=0.0))
+
     def spend_at(self, multiplier: Amount) -> FloatArray:
         """Return the expected spend (..., ticks) as a share of full cost at multipliers (...)."""
         return self._rows(self.spend, multiplier)
@@ -126,6 +133,13 @@ class Forecast:
     def _spending(self) -> tuple[FloatArray, FloatArray]:
         """A day's spend as a share of full cost, strictly rising, and the multipliers that bring it."""
         return _rising(self.spend.sum(axis=1), self.multipliers)
+
+    @cached_property
+    def _costs(self) -> tuple[FloatArray, FloatArray]:
+        """A day's cost per worth won, rising, and the multipliers that bring it, where anything is won."""
+        cost, worth = self.spend.sum(axis=1) * self.full_cost, self.value.sum(axis=1) * self.full_value
+        some = worth > 0.0
+        return np.maximum.accumulate(cost[some] / worth[some]), self.multipliers[some]
 
     @cached_property
     def _logs(self) -> FloatArray:

@@ -25,7 +25,7 @@ class Tick(NamedTuple):
 
     expected, realised: worth won. spend. excess: how much further the episode's spend is above what its cost limit
     allows for the worth won, expected or realised as the limit's term says. controller: expected worth that the
-    controller alone wins in this tick. scale: 1 in these units.
+    controller alone wins in this tick, less the price of its own excess where there is a limit. scale: 1 in them.
     """
 
     expected: Any
@@ -47,7 +47,7 @@ def realised(tick: Tick) -> Any:  # noqa: ANN401 - float or array
 
 
 def controller(tick: Tick) -> Any:  # noqa: ANN401 - float or array
-    """Return minus what the controller alone earned in this tick.
+    """Return minus what the controller alone earned in this tick, the price of its own excess included.
 
     It does not depend on the actions, so the optimum is kept, and most of a day's luck cancels.
     """

@@ -1,4 +1,4 @@
-"""What the controller alone earns on a day: the reference of the reward's "controller" term."""
+"""What the controller alone earns on a day, and pays: the reference of the reward's "controller" term."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bidpilot.ctr.types import MICROS
 from bidpilot.envs.fleet import fleet_of
-from bidpilot.envs.rewards import EXPECTED
+from bidpilot.envs.rewards import EXPECTED, SPEND
 from bidpilot.envs.solo import episode_of
 
 if TYPE_CHECKING:
@@ -25,15 +26,19 @@ if TYPE_CHECKING:
 def controller_alone(
     steering: type[Residual], day: Day, campaign: Campaign, forecast: Forecast, groups: int, scenario: Scenario
 ) -> FloatArray:
-    """Return the expected worth (ticks,) that the zero action wins in each tick. steering: the environment's."""
-    earned = np.zeros(day.ticks)
+    """Return what the zero action does in each tick: (2, ticks), expected worth won and by how much its excess grows.
+
+    steering: the environment's. The excess is spend / limit - worth so far where above 0 (no limit: 0).
+    """
+    rows = np.zeros((2, day.ticks))
     episode = episode_of(day, campaign, groups)
     steers = steering([campaign], forecast, groups, scenario)
     while not episode.over:
         tick = episode.tick
         steers.take(episode.glance())
-        earned[tick] = episode.advance(steers.multipliers(steers.zero))[EXPECTED]
-    return earned
+        row = episode.advance(steers.multipliers(steers.zero))
+        rows[:, tick] = row[EXPECTED], row[SPEND] / MICROS
+    return _with_excess(rows[..., None], np.array([campaign.cost_limit]))[..., 0]
 
 
 def controllers_alone(
@@ -45,11 +50,19 @@ def controllers_alone(
     scenario: Scenario,
     bank: Bank | None,
 ) -> FloatArray:
-    """Return the same of N episodes in lockstep, (ticks, N). bank: see Fleet."""
+    """Return the same of N episodes in lockstep, (2, ticks, N). bank: see Fleet."""
     fleet = fleet_of(days, campaigns, groups, bank)
     steers = steering(campaigns, forecast, groups, scenario, floats=False)
-    earned = np.zeros((fleet.ticks, len(days)))
+    rows = np.zeros((2, fleet.ticks, len(days)))
     for tick in range(fleet.ticks):
         steers.take(fleet.glance())
-        earned[tick] = fleet.advance(steers.multipliers(steers.zero))[:, EXPECTED]
-    return earned
+        row = fleet.advance(steers.multipliers(steers.zero))
+        rows[:, tick] = row[:, EXPECTED], row[:, SPEND] / MICROS
+    return _with_excess(rows, np.array([campaign.cost_limit for campaign in campaigns]))
+
+
+def _with_excess(rows: FloatArray, limit: FloatArray) -> FloatArray:
+    """Replace the spend in (worth, spend) (2, ticks, N) by the growth of the excess above limits (N,)."""
+    worth, spend = rows
+    excess = np.maximum(0.0, np.cumsum(spend, axis=0) / limit - np.cumsum(worth, axis=0))
+    return np.stack([worth, np.diff(excess, axis=0, prepend=0.0)])

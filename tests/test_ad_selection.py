@@ -280,7 +280,7 @@ def test_one_ad_that_fits_all_is_targeting(build: Builder, forecast: Forecast, p
     env = build(ads=1, spread=0.0)
     for day in past_days:
         env.reset(options={"day": day, "scarcity": 0.3})
-        for wanted in controller_alone(Residual, day, env.episode.campaign, forecast, day.segments, targeting):
+        for wanted in controller_alone(Residual, day, env.episode.campaign, forecast, day.segments, targeting)[0]:
             assert env.step(still(env))[4]["expected"] == wanted
         assert env.episode.ads[0].traffic_hash == day.traffic_hash
 

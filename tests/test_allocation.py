@@ -167,7 +167,7 @@ def test_the_zero_action_is_the_controller_to_the_bit(env: Allocation, parts: Fo
             _, reward, _, _, info = env.step(np.zeros(8, np.float32))
             earned.append(info["expected"])
             rewards.add(reward)
-        assert earned == controller_alone(Split, day, campaign, parts, 8, env.scenario).tolist()
+        assert earned == controller_alone(Split, day, campaign, parts, 8, env.scenario)[0].tolist()
         assert rewards == {0.0}
 
 

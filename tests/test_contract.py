@@ -56,7 +56,7 @@ SCORES = {  # id: (least, most) of what the controller reaches on average over t
     "bidpilot/PacingHard-v0": (0.80, 0.90),
     "bidpilot/PacingLadder-v0": (0.98, 0.995),
     "bidpilot/PacingOpen-v0": (0.975, 0.995),
-    "bidpilot/PacingROS-v0": (0.80, 0.90),
+    "bidpilot/PacingROS-v0": (0.87, 0.96),
     "bidpilot/PacingRandom-v0": (0.45, 0.75),
     "bidpilot/PacingRealised-v0": (0.98, 0.995),
     "bidpilot/PacingSoftFloor-v0": (0.85, 0.92),

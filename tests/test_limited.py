@@ -105,6 +105,6 @@ def test_the_threshold_is_where_the_forecasts_mean_cost_meets_the_limit() -> Non
     worth, cost = grid / 10.0, grid**2 / 200.0  # prices even over 0..10: the mean cost is half the multiplier
     forecast = Forecast(grid, cost[:, None], worth[:, None], np.ones(1), 100.0, 10.0)
     for limit in (0.1, 1.0, 3.0):
-        assert limited.threshold(forecast, limit) == pytest.approx(2.0 * limit, rel=1e-3)
-    assert limited.threshold(forecast, 1e-5) == pytest.approx(0.01)
-    assert limited.threshold(forecast, 50.0) == 50.0
+        assert forecast.affordable(limit) == pytest.approx(2.0 * limit, rel=1e-3)
+    assert forecast.affordable(1e-5) == 1e-5  # nothing is known to be had so cheaply
+    assert forecast.affordable(50.0) == 50.0

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from bidpilot.agents.base import Past
-from bidpilot.agents.limited import threshold
 from bidpilot.agents.mpid import Config, Mpid
 from bidpilot.agents.pid import Config as PidConfig
 from bidpilot.agents.rollout import run_episode
@@ -42,7 +41,7 @@ def after(campaign: Campaign, target: float, spend: float, worth: float) -> Camp
 
 def test_it_starts_at_the_lower_of_the_forecasts_two_multipliers() -> None:
     strict, campaign = started(Config(), 0.5)
-    assert strict.multiplier == pytest.approx(threshold(PAST.forecast, campaign.cost_limit), rel=1e-6)
+    assert strict.multiplier == pytest.approx(PAST.forecast.affordable(campaign.cost_limit), rel=1e-6)
     loose, _ = started(Config(), 4.0)
     assert loose.multiplier == pytest.approx(loose.pacer.start, rel=0.1)
     assert started(Config(), np.inf)[0].multiplier == loose.pacer.start

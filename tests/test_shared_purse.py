@@ -104,7 +104,7 @@ def test_it_earns_what_the_environments_own_split_earns(
     past: Past, past_days: tuple[Day, ...], campaign: Campaign
 ) -> None:
     forecast, day = Forecast.with_parts(past.days), past_days[4]
-    own = controller_alone(Split, day, campaign, forecast, 8, Scenario("allocation", prior=20.0)).sum()
+    own = controller_alone(Split, day, campaign, forecast, 8, Scenario("allocation", prior=20.0))[0].sum()
     result = run_episode(split_marginal.Config().build(past), day, campaign, np.random.default_rng(0))
     assert result.total("expected") == pytest.approx(float(own), rel=0.05)
 
