@@ -19,6 +19,7 @@ TRAINERS = tuple(
         "algorithms",
         "callbacks",
         "extraction",
+        "marketplace_vector",
         "masks",
         "off_policy",
         "on_policy",

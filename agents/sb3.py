@@ -8,12 +8,13 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import pandas as pd
-from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from bidpilot.agents.algorithms import ALGORITHMS, answers
 from bidpilot.agents.callbacks import Keeper, Over, Watch
 from bidpilot.agents.sb3_vector import BatchedVecEnv
 from bidpilot.agents.trained import Trained
+from bidpilot.ctr.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +30,7 @@ UNWATCHED = Watch()
 
 def train(
     config: Config,
-    make_env: Callable[[], BiddingEnv],
+    make_env: Callable[[], BiddingEnv | VecEnv],
     validate: Callable[[Actor], FloatArray],
     observe: Callable[[Actor], Floats],
     seed: int,
@@ -37,6 +38,7 @@ def train(
 ) -> Trained:
     """Train, validate `config.evaluations` times, and return the best by mean validation score.
 
+    make_env: gives an environment to copy, or one that already is as many as config.envs (then without checkpoints).
     validate: actor -> scores (days,). observe: actor -> observations (n, d) that it meets, for the probes. watch: when
     to stop, and where checkpoints go. A training that was killed, called again with the same arguments, goes on from
     its last checkpoint and ends bit for bit where it would have.
@@ -46,8 +48,7 @@ def train(
     """
     watch = _keyed(watch, config, seed)
     saved = None if watch.journal is None else watch.journal.load()
-    core = BatchedVecEnv(make_env(), config.envs, recording=watch.journal is not None)
-    env = VecNormalize(core, gamma=1.0, clip_obs=10.0)
+    env = VecNormalize(_copies(make_env(), config.envs, recording=watch.journal is not None), gamma=1.0, clip_obs=10.0)
     model = ALGORITHMS[config.algorithm](config, env, seed)
     keeper = Keeper(config, validate, watch)
     try:
@@ -66,6 +67,17 @@ def train(
     observations = observe(actor)
     probed = answers(model, actor, observations)
     return Trained(actor, pd.DataFrame(keeper.curve), observations, probed, _story(saved, keeper), keeper.late)
+
+
+def _copies(made: BiddingEnv | VecEnv, count: int, *, recording: bool) -> VecEnv:
+    """Return so many copies. Raises InputError for a vector of another length, and for checkpoints of one."""
+    if not isinstance(made, VecEnv):
+        return BatchedVecEnv(made, count, recording=recording)
+    if made.num_envs != count:
+        raise InputError(f"the settings want {count} environments (envs), the vector has {made.num_envs}")
+    if recording:
+        raise InputError(f"there are no checkpoints of a {type(made).__name__}; train without a journal")
+    return made
 
 
 def _keyed(watch: Watch, config: Config, seed: int) -> Watch:

@@ -44,6 +44,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "reserve": (0.0, 1e5),
     "worth": (1e-6, 1e5),
     "reach": (0.0, 20.0),
+    "rivals": (1e-3, 1e3),
 } | dict.fromkeys(("volume_noise", "worth_spread", "affinity", "noise", "aggression", "gain"), (0.0, 3.0))
 """What each number of the settings may be, ends included; whole numbers where the ends are."""
 
@@ -70,6 +71,7 @@ class MarketplaceConfig:
     limits: range of the spend per value that limited buyers accept. policies: weights of POLICIES among the seats.
     gain: of the pacing controllers. seat: the learner's; None: drawn at reset. action: "residual" or "ladder".
     reach: the action 1 multiplies the controller's bid by exp(reach). levels: rungs of the ladder, an odd number.
+    rivals: factor on the budgets of all but the seat's, which has to be given then; nobody's first bids expect it.
 
     Raises InputError for figures that no market can have.
     """
@@ -97,6 +99,7 @@ class MarketplaceConfig:
     action: str = "residual"
     reach: float = 0.7
     levels: int = 9
+    rivals: float = 1.0
 
     def __post_init__(self) -> None:
         """Check the figures."""
@@ -115,6 +118,8 @@ class MarketplaceConfig:
             raise InputError(f"policies must be a weight of 0 or more for each of {POLICIES}; got {self.policies}")
         if self.seat is not None:
             self.check_seat(self.seat)
+        elif self.rivals != 1.0:
+            raise InputError(f"rivals is a factor on the budgets of all but a seat's: give seat too; got {self.rivals}")
         if self.action not in ACTIONS:
             raise unknown("action", self.action, ACTIONS)
 
@@ -225,7 +230,9 @@ def draw_buyers(config: MarketplaceConfig, rng: np.random.Generator) -> Buyers:
     budget = np.clip(np.rint(fair * scarcity), 1.0, EXACT).astype(np.int64)
     balanced = _balance(config, value, sample, budget, policy == POLICIES.index("truthful"))
     start = balanced * np.exp(rng.normal(0.0, config.aggression, count))
-    return Buyers(rate, worth, budget, scarcity, start, limit, policy)
+    richer = np.where(np.arange(count) == config.seat, 1.0, config.rivals)
+    budget = np.clip(np.rint(budget * richer), 1.0, EXACT).astype(np.int64)
+    return Buyers(rate, worth, budget, scarcity * richer, start, limit, policy)
 
 
 def offers(value: FloatArray, traffic: Traffic, multipliers: FloatArray, most: IntArray) -> IntArray:
