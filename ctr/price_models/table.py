@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bidpilot.ctr.log import AuctionLog
     from bidpilot.ctr.types import FloatArray, IntArray
 
-KNOTS = 800
+KNOTS = 200
 """Points, at most, between which the density is even."""
 
 START = 0.1
