@@ -86,9 +86,25 @@ def fidelity(run: RunOption) -> None:
 
 
 @app.command()
-def train(run: RunOption, again: AgainOption = False) -> None:
+def train(
+    run: RunOption,
+    again: AgainOption = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where a training was killed, or its time was over.")
+    ] = False,
+    minutes: Annotated[float | None, typer.Option("--minutes", help="Stop training after so many [never].")] = None,
+    patience: Annotated[
+        int | None, typer.Option("--patience", help="Stop after so many validations without a better one [never].")
+    ] = None,
+    tensorboard: Annotated[bool | None, typer.Option("--tensorboard", help="Write curves of the training.")] = None,
+) -> None:
     """Train the learner of a run in the market simulated from its log."""
-    _stages(_open(run)).train(again=again)
+    from bidpilot.experiments.train import Session
+
+    if again and resume:
+        _fail("--again begins anew and --resume goes on; give one of them")
+    session = Session(resume=resume, minutes=minutes, patience=patience, tensorboard=tensorboard)
+    _stages(_open(run)).train(session, again=again)
 
 
 @app.command()

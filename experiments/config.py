@@ -93,13 +93,19 @@ class ModelSettings(_Frozen):
 
 
 class LearnerSettings(_Frozen):
-    """The learner: algorithm, environment steps, copies played at once, validations during training."""
+    """The learner: algorithm, environment steps, copies played at once, validations during training.
+
+    patience: stop after so many validations in a row without a better one; None: never. minutes: stop training after so
+    many; None: never.
+    """
 
     algorithm: str = "ppo"
     steps: int = Field(default=200_000, gt=0)
     envs: int = Field(default=16, gt=0)
     learning_rate: float = Field(default=3e-4, gt=0)
     evaluations: int = Field(default=10, gt=0)
+    patience: int | None = Field(default=None, gt=0)
+    minutes: float | None = Field(default=None, gt=0)
 
     @field_validator("algorithm")
     @classmethod
@@ -131,8 +137,8 @@ class Settings(_Frozen):
     """Everything that decides a run's numbers.
 
     log: path, or "synthetic". worth: of a click or conversion in currency (None: what one cost in the training
-    days). tensorboard: write curves of fits there (needs bidpilot[tb]). budgets: shares of the held-out cost of winning
-    everything. scenario: environment of the learner.
+    days). tensorboard: write curves of fits and trainings there (needs bidpilot[tb]). budgets: shares of the held-out
+    cost of winning everything. scenario: environment of the learner.
     """
 
     log: str = SYNTHETIC

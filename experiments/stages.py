@@ -21,7 +21,7 @@ from bidpilot.experiments.report import write_report
 from bidpilot.experiments.run import Run
 from bidpilot.experiments.source import load_source
 from bidpilot.experiments.tables import markdown_table, model_table, terminal_tables
-from bidpilot.experiments.train import train
+from bidpilot.experiments.train import PLAIN, checkpoints, train
 from bidpilot.experiments.tune import tune_run
 from bidpilot.experiments.tune_words import gain_table, gain_words
 from bidpilot.experiments.tuned import FILE
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from bidpilot.experiments.evaluate import Contender
     from bidpilot.experiments.source import Source
+    from bidpilot.experiments.train import Session
     from bidpilot.experiments.tune import Task
 
 WIDE = 150
@@ -94,14 +95,20 @@ class Stages:
         self.say(f"tables: {', '.join(str(self.run.folder / name) for name in TABLES)}")
         self.say(f"figure: {self.run.folder / 'fidelity.png'}")
 
-    def train(self, *, again: bool = False) -> None:
-        """Train the learner, if that was not done; print what training brought."""
+    def train(self, session: Session = PLAIN, *, again: bool = False) -> None:
+        """Train the learner, if that was not done; print what training brought. session: what is asked of this call."""
         self.fit()
         if self.run.done("train") and not again:
-            return
+            if not session.resume:
+                return
+            if not checkpoints(self.run).some:
+                self.say("the training is done and left nothing to go on with; --again trains anew")
+                return
         clock = time.monotonic()
         _ = self.source
-        curve = train(self.run, self._source)
+        curve = train(self.run, self._source, session)
+        for sentence in self.run.facts["training"]:
+            self.say(sentence)
         best = curve["score"].max()
         if curve["score"].idxmax() == 0:
             self.say(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from bidpilot.agents.callbacks import Watch
+    from bidpilot.agents.checkpoint import Checkpoints
     from bidpilot.ctr.types import FloatArray
     from bidpilot.envs.scenario import Scenario
     from bidpilot.experiments.config import Settings
@@ -38,10 +40,31 @@ if TYPE_CHECKING:
 PROBES = 1_000
 
 
-def train(run: Run, source: Source | None = None) -> pd.DataFrame:
-    """Train the run's learner, save it under its folder, and return the learning curve (also learning.csv)."""
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What one call of the stage is asked beyond the run's settings.
+
+    resume: go on from the last checkpoint. minutes, patience, tensorboard: in place of the run's own, where given.
+    """
+
+    resume: bool = False
+    minutes: float | None = None
+    patience: int | None = None
+    tensorboard: bool | None = None
+
+
+PLAIN = Session()
+
+
+def train(run: Run, source: Source | None = None, session: Session = PLAIN) -> pd.DataFrame:
+    """Train the run's learner, save it under its folder, and return the learning curve (also learning.csv).
+
+    While it trains, checkpoints lie in the folder; without session.resume, those of an earlier call are deleted first.
+    Sentences on how it went are the fact "training" of the run.
+    """
     from bidpilot.agents import algorithms, sb3
 
+    watch = _watch(run, session)
     settings = run.settings
     arena = prepare(run, source or load_source(run.settings))
     scenario = scenario_of(settings, arena)
@@ -62,15 +85,43 @@ def train(run: Run, source: Source | None = None) -> pd.DataFrame:
         lambda actor: score(LearnedPolicy(actor, scenario, forecast)),
         lambda actor: _observations(actor, scenario, arena, seed),
         seed,
+        watch,
     )
     policy = LearnedPolicy(trained.actor, scenario, forecast)
     _save(run, policy, trained.observations, trained.actions)
     reference = score(silent_policy(scenario, arena)).mean()
     curve = trained.curve.assign(reference=reference)
     run.write_table("learning.csv", curve)
-    run.note(learner=asdict(config), scenario=settings.scenario)
+    run.note(learner=asdict(config), scenario=settings.scenario, training=trained.story)
     run.finish("train")
+    if not trained.unfinished:
+        checkpoints(run).clear()
     return curve
+
+
+def checkpoints(run: Run) -> Checkpoints:
+    """Return where the run's training keeps its checkpoints; fitting anew deletes them."""
+    from bidpilot.agents.checkpoint import Checkpoints
+
+    journal = run.journal(resume=True)
+    return Checkpoints(journal.folder / "train", journal.key)
+
+
+def _watch(run: Run, session: Session) -> Watch:
+    """Return how the training is watched. Raises InputError where TensorBoard is asked for and not installed."""
+    from bidpilot.agents.callbacks import Watch
+
+    learner, journal = run.settings.learner, checkpoints(run)
+    drawn = run.settings.tensorboard if session.tensorboard is None else session.tensorboard
+    watch = Watch(
+        patience=learner.patience if session.patience is None else session.patience,
+        minutes=learner.minutes if session.minutes is None else session.minutes,
+        board=run.folder / "tensorboard" / "train" if drawn else None,
+        journal=journal,
+    )
+    if not session.resume:
+        journal.clear()
+    return watch
 
 
 def scenario_of(settings: Settings, arena: Arena) -> Scenario:
