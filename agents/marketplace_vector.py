@@ -58,11 +58,11 @@ class MarketplaceVecEnv(VecEnv):
     def reset(self) -> Floats:
         """Draw all arenas; return observations (M x K, d)."""
         seeds = self._seeds[:: self._seats]
-        old = self._streams or [None] * len(seeds)
-        self._streams = [
-            seeding.np_random(seed)[0] if stream is None or seed is not None else stream
-            for seed, stream in zip(seeds, old, strict=True)
-        ]
+        for number, seed in enumerate(seeds):
+            if number == len(self._streams):
+                self._streams.append(seeding.np_random(seed)[0])
+            elif seed is not None:
+                self._streams[number] = seeding.np_random(seed)[0]
         self._reset_seeds()
         self.arenas = [Arena(self.config, stream) for stream in self._streams]
         self._return = np.zeros(self.num_envs)

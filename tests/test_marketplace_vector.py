@@ -46,7 +46,7 @@ def played(env: VecEnv, steps: int, seed: int = 8) -> tuple[list[bytes], list[by
 @pytest.mark.parametrize("change", [{}, {"seat": 5}, {"action": "ladder"}], ids=str)
 def test_with_one_seat_it_gives_what_a_dummy_of_marketplaces_gives(change: dict[str, Any]) -> None:
     config = replace(CONFIG, **change)
-    dummy: VecEnv = DummyVecEnv([lambda: Marketplace(config)] * 3)  # type: ignore[list-item]
+    dummy: VecEnv = DummyVecEnv([lambda: Marketplace(config)] * 3)
     one, two = played(MarketplaceVecEnv(config, 3, 1), 14), played(dummy, 14)
     assert one == two
     assert len(one[1]) == 6

@@ -41,6 +41,7 @@ SMALL = Sizes(train=8, tune=2, validate=2, test=4)
 def small(name: str, **changes: object) -> Family:
     """Return a family on days of 1,500 opportunities with two baselines."""
     family = find_families([name])[0]
+    assert isinstance(family, Family)
     scenario = replace(family.scenario, traffic=replace(family.scenario.traffic, opportunities=1_500.0), buckets=2)
     claims = (Claim(("incremental",), strict=False),)
     settings = {"scenario": scenario, "baselines": ("incremental", "linear"), "claims": claims} | changes
@@ -172,4 +173,4 @@ def test_a_small_suite_plays_scores_and_says_what_came_out(tmp_path: Path, name:
 
 def test_a_missing_policy_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"budget/ppo-3: no trained policy .*; run bidpilot suite --train first"):
-        load_policy(tmp_path, find_families(["budget"])[0], "ppo", 3)
+        load_policy(tmp_path, small("budget"), "ppo", 3)

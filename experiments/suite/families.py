@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeAlias
 
 from bidpilot.ctr.errors import unknown
+from bidpilot.envs.marketplace_traffic import MarketplaceConfig
 from bidpilot.envs.scenario import Limit, Scenario
 from bidpilot.envs.traffic_law import TrafficLaw
 from bidpilot.envs.types import Rules
@@ -69,6 +70,31 @@ class Family:
         return self.of or self.name
 
 
+@dataclass(frozen=True, slots=True)
+class MarketFamily:
+    """A family in the marketplace: days are arenas, with one seat that all play in turn.
+
+    baselines: names in contenders.BASELINES, tuned; the controller as it is, "pacing", plays besides. rivals: factor on
+    the others' budgets in test arenas alone (a shift test). Else as Family.
+    """
+
+    name: str
+    title: str
+    baselines: tuple[str, ...]
+    claims: tuple[Claim, ...] = ()
+    config: MarketplaceConfig = field(default_factory=MarketplaceConfig)
+    rivals: float = 1.0
+    of: str = ""
+
+    @property
+    def trained_as(self) -> str:
+        """Name of the family whose policies are played."""
+        return self.of or self.name
+
+
+AnyFamily: TypeAlias = Family | MarketFamily
+
+
 def _targeting(**changes: object) -> Scenario:
     settings = {"prior": 20.0, "miscalibration": (0.3, 0.3), "traffic": LAW} | changes
     return Scenario("targeting", **settings)  # type: ignore[arg-type]
@@ -84,6 +110,9 @@ CPA = Family(
     (Claim(LIMITED),),
     limit=0.8,
 )
+SEATS = ("constant", "truthful", "pacing_gain", "limited", "ramp", "random")
+"""Baselines in a seat of the marketplace."""
+
 SHADING = Scenario(
     "shading",
     rules=Rules("first_price"),
@@ -134,11 +163,17 @@ FAMILIES: tuple[Family, ...] = (
     Family("limit", "shift: the limit a fifth lower", CPA.scenario, CPA.baselines, limit=0.8, strictness=0.8, of="cpa"),
 )
 
+MARKETS: tuple[MarketFamily, ...] = (
+    MarketFamily("marketplace", "one of 48 buyers", SEATS, (Claim(("pacing", *SEATS)),)),
+    MarketFamily("rivals", "shift: the other buyers' budgets a tenth higher", SEATS, rivals=1.1, of="marketplace"),
+)
 
-def find_families(names: Sequence[str]) -> tuple[Family, ...]:
+
+def find_families(names: Sequence[str]) -> tuple[AnyFamily, ...]:
     """Return families by name, all where none is named. Raises InputError listing the known names."""
-    known = {family.name: family for family in FAMILIES}
+    every: tuple[AnyFamily, ...] = (*FAMILIES, *MARKETS)
+    known = {family.name: family for family in every}
     for name in names:
         if name not in known:
             raise unknown("family", name, list(known))
-    return tuple(known[name] for name in names) if names else FAMILIES
+    return tuple(known[name] for name in names) if names else every

@@ -16,7 +16,8 @@ from bidpilot.ctr.files import write_atomically
 from bidpilot.envs.replay import ReplayMarket
 from bidpilot.envs.scenarios import make
 from bidpilot.experiments.suite.days import Sizes, campaign_of, days_of, forecast_of, in_training
-from bidpilot.experiments.suite.families import BUDGETS
+from bidpilot.experiments.suite.families import BUDGETS, MarketFamily
+from bidpilot.experiments.suite.marketplace_learner import train_seat
 from bidpilot.experiments.tuning import penalised
 
 if TYPE_CHECKING:
@@ -26,19 +27,22 @@ if TYPE_CHECKING:
     from bidpilot.agents.learned import Actor, Floats
     from bidpilot.ctr.types import FloatArray
     from bidpilot.envs.bidding import BiddingEnv
-    from bidpilot.experiments.suite.families import Family
+    from bidpilot.experiments.suite.families import AnyFamily, Family
 
 PROBES = 200
 
 
-def policy_folder(root: Path, family: Family, algorithm: str, seed: int) -> Path:
+def policy_folder(root: Path, family: AnyFamily, algorithm: str, seed: int) -> Path:
     """Return where a trained policy is kept."""
     return root / family.trained_as / f"{algorithm}-{seed}"
 
 
-def train_policy(root: Path, family: Family, config: Config, seed: int, sizes: Sizes) -> None:
+def train_policy(root: Path, family: AnyFamily, config: Config, seed: int, sizes: Sizes) -> None:
     """Train one policy on the family's training days, the best by its validation days, and keep it; once."""
     folder = policy_folder(root, family, config.algorithm, seed)
+    if isinstance(family, MarketFamily):
+        train_seat(folder, family, config, seed, sizes.validate)
+        return
     if (folder / "policy.json").is_file():
         return
     from bidpilot.agents import sb3  # torch takes seconds to import

@@ -12,9 +12,12 @@ from tqdm import tqdm
 from bidpilot.agents.oracle import Oracle
 from bidpilot.agents.registry import find_policy
 from bidpilot.ctr.files import write_atomically
+from bidpilot.experiments.suite.contenders import Learner
 from bidpilot.experiments.suite.days import Sizes, campaign_of, days_of, past_of
-from bidpilot.experiments.suite.families import BUDGETS, Family
-from bidpilot.experiments.suite.learners import load_policy
+from bidpilot.experiments.suite.families import BUDGETS, MarketFamily
+from bidpilot.experiments.suite.learners import load_policy, policy_folder
+from bidpilot.experiments.suite.marketplace import play_market
+from bidpilot.experiments.suite.marketplace_learner import load_seat
 from bidpilot.experiments.suite.play import Entry, always, play
 from bidpilot.experiments.suite.verdicts import Draws, claim_rows, score_table
 from bidpilot.experiments.tuning import tune
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from bidpilot.agents.base import Past
     from bidpilot.ctr.types import FloatArray
     from bidpilot.envs.types import Campaign
+    from bidpilot.experiments.suite.families import AnyFamily, Family
 
 ORACLE = "oracle"
 BOOTSTRAP = (106,)
@@ -47,7 +51,7 @@ class SuiteConfig:
         return cls(seeds=1, budgets=(1 / 4, 1 / 16), sizes=Sizes(train=40, tune=4, validate=4, test=10))
 
 
-def run_suite(root: Path, families: Sequence[Family], config: SuiteConfig) -> tuple[pd.DataFrame, pd.DataFrame]:
+def run_suite(root: Path, families: Sequence[AnyFamily], config: SuiteConfig) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Play the families with the policies trained under root; write and return scores and claims.
 
     Writes suite.csv and claims.csv. Raises InputError where a trained policy is missing.
@@ -56,7 +60,8 @@ def run_suite(root: Path, families: Sequence[Family], config: SuiteConfig) -> tu
     for family in tqdm(families, desc="suite", unit="family", disable=None):
         roles, records = play_family(root, family, config)
         draws = Draws(records, np.random.default_rng(np.random.SeedSequence(0, spawn_key=BOOTSTRAP)))
-        scores.append(score_table(family, roles, config.budgets, draws))
+        budgets = () if isinstance(family, MarketFamily) else config.budgets  # a seat has its own
+        scores.append(score_table(family, roles, budgets, draws))
         claims.append(claim_rows(family, config.algorithm, draws))
     tables = pd.concat(scores, ignore_index=True), pd.concat(claims, ignore_index=True)
     for name, table in zip(("suite.csv", "claims.csv"), tables, strict=True):
@@ -64,8 +69,12 @@ def run_suite(root: Path, families: Sequence[Family], config: SuiteConfig) -> tu
     return tables
 
 
-def play_family(root: Path, family: Family, config: SuiteConfig) -> tuple[dict[str, str], dict[str, FloatArray]]:
+def play_family(root: Path, family: AnyFamily, config: SuiteConfig) -> tuple[dict[str, str], dict[str, FloatArray]]:
     """Return the role and the records of every policy of a family, by name."""
+    if isinstance(family, MarketFamily):
+        folders = [policy_folder(root, family, config.algorithm, seed) for seed in range(config.seeds)]
+        trained = [Learner(load_seat(folder, family.config)) for folder in folders]
+        return play_market(family, config.algorithm, trained, config.sizes.tune, config.sizes.test)
     past = past_of(family, days_of(family, "train", config.sizes.train))
     plain = replace(family, strictness=1.0)
     test = days_of(family, "test", config.sizes.test)

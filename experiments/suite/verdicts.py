@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bidpilot.ctr.types import FloatArray
-    from bidpilot.experiments.suite.families import Claim, Family
+    from bidpilot.experiments.suite.families import AnyFamily, Claim
 
 REPLICATES = 2000
 EARNED, BEST, EXCESS, SPEND, BUDGET = (RECORD.index(name) for name in ("earned", "best", "excess", "spend", "budget"))
@@ -54,7 +54,7 @@ class Draws:
         records = self.records[name]
         earned = np.einsum("sbd,rd->rsb", records[..., EARNED], self._days)
         best = np.einsum("sbd,rd->rsb", records[..., BEST], self._days)
-        return np.einsum("rsb,rs->rb", earned / best, self._seeds[name])
+        return np.asarray(np.einsum("rsb,rs->rb", earned / best, self._seeds[name]))
 
 
 def _seed_weights(seeds: int, rng: np.random.Generator) -> FloatArray:
@@ -62,7 +62,7 @@ def _seed_weights(seeds: int, rng: np.random.Generator) -> FloatArray:
     return np.concatenate([np.ones((1, seeds)), day_weights(seeds, REPLICATES, rng)]) / seeds
 
 
-def score_table(family: Family, roles: Mapping[str, str], shares: Sequence[float], draws: Draws) -> pd.DataFrame:
+def score_table(family: AnyFamily, roles: Mapping[str, str], shares: Sequence[float], draws: Draws) -> pd.DataFrame:
     """Return one row per policy and budget (and one for their mean, budget 0) with scores and what they came from."""
     rows = []
     for name, role in roles.items():
@@ -90,12 +90,12 @@ def score_table(family: Family, roles: Mapping[str, str], shares: Sequence[float
     return pd.DataFrame(rows)
 
 
-def claim_rows(family: Family, learner: str, draws: Draws) -> pd.DataFrame:
+def claim_rows(family: AnyFamily, learner: str, draws: Draws) -> pd.DataFrame:
     """Return one row per claim of the family: the difference, its interval, what was asked, and whether it holds."""
     return pd.DataFrame([_judge(family, claim, learner, draws) for claim in family.claims])
 
 
-def _judge(family: Family, claim: Claim, learner: str, draws: Draws) -> dict[str, object]:
+def _judge(family: AnyFamily, claim: Claim, learner: str, draws: Draws) -> dict[str, object]:
     """Compare with the rival that scored best on the test days, which favours the rivals."""
     rivals = {name: draws.score(name).mean(axis=1) for name in claim.against}
     best = max(rivals, key=lambda name: rivals[name][0])
