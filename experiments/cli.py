@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -173,6 +174,28 @@ def compare(
         _fail("--run goes on with the settings of that run; give no others, or start a new run with --log and --out")
     stages = _stages(_open(run) if run is not None else _create(given, config, sets, out))
     stages.compare()
+
+
+@app.command()
+def suite(
+    out: Annotated[Path, typer.Option("--out", help="Where policies and results lie.")] = Path("runs/suite"),
+    family: Annotated[list[str] | None, typer.Option("--family", help="Family to play; repeatable [all].")] = None,
+    train: Annotated[bool, typer.Option("--train", help="Train what is missing first (hours).")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="One seed, two budgets, few days.")] = False,
+    seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Training seeds of the learners [5].")] = None,
+) -> None:
+    """Compare trained policies with tuned baselines in every family of markets, and check what is claimed of them."""
+    import torch
+
+    from bidpilot.experiments.stages import readable_console
+    from bidpilot.experiments.suite.command import suite as play
+    from bidpilot.experiments.suite.families import find_families
+    from bidpilot.experiments.suite.run import SuiteConfig
+
+    torch.set_num_threads(1)
+    config = SuiteConfig.quick() if quick else SuiteConfig()
+    config = config if seeds is None else replace(config, seeds=seeds)
+    play(out, find_families(family or []), config, readable_console(), train=train)
 
 
 @app.command()

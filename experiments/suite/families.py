@@ -48,7 +48,9 @@ class Claim:
 class Family:
     """One family.
 
-    scenario: what the learner trains in and all are played in; its scarcity and limit are training ranges. limit: the
+    scenario: what the learner trains in and all are played in; its scarcity and limit are training ranges. learner:
+    "ppo" or "imitation" (of the best in hindsight, where that is known and much is hidden). steps: of the
+    environment, that PPO trains for. limit: the
     figure of scenario.limit that is evaluated, None without one. baselines: names of policies, tuned per budget.
     volume, strictness: factors on traffic and on the limit in evaluation alone (shift tests), of: the family whose
     policies are played then, unchanged.
@@ -59,6 +61,8 @@ class Family:
     scenario: Scenario
     baselines: tuple[str, ...]
     claims: tuple[Claim, ...] = ()
+    learner: str = "ppo"
+    steps: int = 1_000_000
     limit: float | None = None
     volume: float = 1.0
     strictness: float = 1.0
@@ -82,6 +86,7 @@ class MarketFamily:
     title: str
     baselines: tuple[str, ...]
     claims: tuple[Claim, ...] = ()
+    learner: str = "ppo"
     config: MarketplaceConfig = field(default_factory=MarketplaceConfig)
     rivals: float = 1.0
     of: str = ""
@@ -101,7 +106,14 @@ def _targeting(**changes: object) -> Scenario:
 
 
 SECOND_PRICE = Family("budget", "second price, one budget", Scenario(traffic=LAW), ONE, (Claim(ONE, strict=False),))
-SEGMENTS = Family("segments", "segments misjudged", _targeting(), (*ONE, *EACH), (Claim(ONE, least=0.02), Claim(EACH)))
+SEGMENTS = Family(
+    "segments",
+    "segments misjudged",
+    _targeting(),
+    (*ONE, *EACH),
+    (Claim(ONE, least=0.02), Claim(EACH)),
+    learner="imitation",
+)
 CPA = Family(
     "cpa",
     "a limit on the cost per conversion, segments misjudged",
@@ -129,6 +141,7 @@ FAMILIES: tuple[Family, ...] = (
         SHADING,
         (*ONE, "shading"),
         (Claim(ONE, least=0.03), Claim(("shading",), strict=False)),
+        steps=200_000,  # first price is stepped one copy after the other
     ),
     CPA,
     Family(
@@ -137,6 +150,7 @@ FAMILIES: tuple[Family, ...] = (
         _targeting(traffic=replace(LAW, delay=6.0), observe_reports=True),
         (*ONE, *EACH),
         (Claim((*ONE, *EACH)),),
+        learner="imitation",
     ),
     Family(
         "shock",
@@ -159,8 +173,8 @@ FAMILIES: tuple[Family, ...] = (
         (*SPLITS, *EACH),
         (Claim((*SPLITS, *EACH), strict=False),),
     ),
-    Family("volume", "shift: half the traffic", SEGMENTS.scenario, SEGMENTS.baselines, volume=0.5, of="segments"),
-    Family("limit", "shift: the limit a fifth lower", CPA.scenario, CPA.baselines, limit=0.8, strictness=0.8, of="cpa"),
+    replace(SEGMENTS, name="volume", title="shift: half the traffic", claims=(), volume=0.5, of="segments"),
+    replace(CPA, name="limit", title="shift: the limit a fifth lower", claims=(), strictness=0.8, of="cpa"),
 )
 
 MARKETS: tuple[MarketFamily, ...] = (

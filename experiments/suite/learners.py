@@ -4,80 +4,133 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from safetensors.numpy import load_file, save
 
+from bidpilot.agents import incremental, recalibrate
+from bidpilot.agents.actor import Actor
 from bidpilot.agents.bundle import policy_settings, policy_tensors, restore_policy
 from bidpilot.agents.learned import LearnedPolicy
+from bidpilot.agents.space import spread
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.files import write_atomically
+from bidpilot.envs.features import bounds
+from bidpilot.envs.observations import features_of
 from bidpilot.envs.replay import ReplayMarket
 from bidpilot.envs.scenarios import make
 from bidpilot.experiments.suite.days import Sizes, campaign_of, days_of, forecast_of, in_training
-from bidpilot.experiments.suite.families import BUDGETS, MarketFamily
-from bidpilot.experiments.suite.marketplace_learner import train_seat
+from bidpilot.experiments.suite.families import BUDGETS
 from bidpilot.experiments.tuning import penalised
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+    from typing import TypeAlias
 
-    from bidpilot.agents.algorithms import Config
-    from bidpilot.agents.learned import Actor, Floats
+    from bidpilot.agents.learned import Floats
+    from bidpilot.agents.trained import Trained
     from bidpilot.ctr.types import FloatArray
     from bidpilot.envs.bidding import BiddingEnv
-    from bidpilot.experiments.suite.families import AnyFamily, Family
+    from bidpilot.envs.day import Day
+    from bidpilot.envs.forecast import Forecast
+    from bidpilot.envs.scenario import Scenario
+    from bidpilot.experiments.suite.families import Family
+
+    Make: TypeAlias = Callable[[], BiddingEnv]
+    Score: TypeAlias = Callable[[Actor], FloatArray]
 
 PROBES = 200
 
 
-def policy_folder(root: Path, family: AnyFamily, algorithm: str, seed: int) -> Path:
+def policy_folder(root: Path, family: Family, seed: int) -> Path:
     """Return where a trained policy is kept."""
-    return root / family.trained_as / f"{algorithm}-{seed}"
+    return root / family.trained_as / f"{family.learner}-{seed}"
 
 
-def train_policy(root: Path, family: AnyFamily, config: Config, seed: int, sizes: Sizes) -> None:
-    """Train one policy on the family's training days, the best by its validation days, and keep it; once."""
-    folder = policy_folder(root, family, config.algorithm, seed)
-    if isinstance(family, MarketFamily):
-        train_seat(folder, family, config, seed, sizes.validate)
-        return
+def train_policy(root: Path, family: Family, seed: int, sizes: Sizes) -> None:
+    """Train one policy on the family's training days, the best by its validation days, and keep it; once.
+
+    It stands on a controller tuned like any baseline, on the tuning days.
+    """
+    folder = policy_folder(root, family, seed)
     if (folder / "policy.json").is_file():
         return
-    from bidpilot.agents import sb3  # torch takes seconds to import
-
+    started, busy = time.monotonic(), time.process_time()
     train = days_of(family, "train", sizes.train)
-    forecast, scenario = forecast_of(family, train), in_training(family.scenario)
+    forecast = forecast_of(family, train)
+    scenario = _on_a_tuned_controller(family, forecast, days_of(family, "tune", sizes.tune))
     validate = days_of(family, "validate", sizes.validate)
-    campaigns = [campaign_of(family, forecast, share) for share in BUDGETS]
 
     def env() -> BiddingEnv:
         return make(scenario, ReplayMarket(train), forecast)
 
     def score(actor: Actor) -> FloatArray:
-        policy = LearnedPolicy(actor, scenario, forecast)
-        return np.asarray(np.mean([penalised(policy, validate, campaign) for campaign in campaigns], axis=0))
+        return _scores(LearnedPolicy(actor, scenario, forecast), family, forecast, validate)
 
-    started, busy = time.monotonic(), time.process_time()
-    trained = sb3.train(config, env, score, lambda actor: _met(actor, env(), seed), seed)
-    spent = {"seconds": time.monotonic() - started, "cpu_seconds": time.process_time() - busy}
+    def met(actor: Actor) -> Floats:
+        return _met(actor, env(), seed)
+
+    if family.learner == "imitation":
+        trained = _by_imitation(env, score, met, seed)
+    else:
+        trained = _by_ppo(family.steps, env, score, met, seed)
     policy = LearnedPolicy(trained.actor, scenario, forecast)
+    spent = {"seconds": time.monotonic() - started, "cpu_seconds": time.process_time() - busy, "seed": seed}
     write_atomically(folder / "policy.safetensors", save(policy_tensors(policy)))
     write_atomically(folder / "learning.csv", trained.curve.to_csv(index=False))
-    settings = policy_settings(policy) | {"trained": spent | {"seed": seed, "steps": config.steps}}
-    write_atomically(folder / "policy.json", json.dumps(settings, indent=1))
+    write_atomically(folder / "policy.json", json.dumps(policy_settings(policy) | {"trained": spent}, indent=1))
 
 
-def load_policy(root: Path, family: Family, algorithm: str, seed: int) -> LearnedPolicy:
+def load_policy(root: Path, family: Family, seed: int) -> LearnedPolicy:
     """Load a trained policy. Raises InputError where it is missing or damaged."""
-    folder = policy_folder(root, family, algorithm, seed)
+    folder = policy_folder(root, family, seed)
     try:
         settings = json.loads((folder / "policy.json").read_text())
         policy = restore_policy(load_file(folder / "policy.safetensors"), settings)
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{folder}: no trained policy ({error}); run bidpilot suite --train first") from error
     return policy
+
+
+def silent_policy(scenario: Scenario, forecast: Forecast) -> LearnedPolicy:
+    """Return the policy that never acts: the scenario's controller."""
+    actions = 1 if scenario.environment in {"pacing", "shading"} else scenario.traffic.segments
+    size = len(bounds(features_of(scenario), actions)[0])
+    weights, biases = np.zeros((actions, size), np.float32), np.zeros(actions, np.float32)
+    return LearnedPolicy(Actor(np.zeros(size), np.ones(size), (weights,), (biases,)), scenario, forecast)
+
+
+def _on_a_tuned_controller(family: Family, forecast: Forecast, days: tuple[Day, ...]) -> Scenario:
+    """Return the training scenario with the gain and prior that score best, by the trials that every baseline gets."""
+    scenario = in_training(family.scenario)
+    if scenario.prior is None:
+        tried = [replace(scenario, gain=config.gain) for config in spread(incremental.Config)]
+    else:
+        tried = [replace(scenario, gain=config.gain, prior=config.prior) for config in spread(recalibrate.Config)]
+    return max(tried, key=lambda one: _scores(silent_policy(one, forecast), family, forecast, days).mean())
+
+
+def _scores(policy: LearnedPolicy, family: Family, forecast: Forecast, days: tuple[Day, ...]) -> FloatArray:
+    """Return the score (days,) of a policy, a mean over the budgets."""
+    campaigns = [campaign_of(family, forecast, share) for share in BUDGETS]
+    return np.asarray(np.mean([penalised(policy, days, campaign) for campaign in campaigns], axis=0))
+
+
+def _by_ppo(
+    steps: int, env: Callable[[], BiddingEnv], score: Score, met: Callable[[Actor], Floats], seed: int
+) -> Trained:
+    from bidpilot.agents import algorithms, sb3  # torch takes seconds to import
+
+    return sb3.train(algorithms.Config(steps=steps, envs=256, rollout=96, epochs=4), env, score, met, seed)
+
+
+def _by_imitation(env: Make, score: Score, met: Callable[[Actor], Floats], seed: int) -> Trained:
+    from bidpilot.agents.offline import imitation
+
+    return imitation.train(imitation.Config(), env, score, met, seed)
 
 
 def _met(actor: Actor, env: BiddingEnv, seed: int) -> Floats:

@@ -40,7 +40,6 @@ BOOTSTRAP = (106,)
 class SuiteConfig:
     """What is evaluated. seeds: training seeds of the learner. budgets: shares. sizes: days by role."""
 
-    algorithm: str = "ppo"
     seeds: int = 5
     budgets: tuple[float, ...] = BUDGETS
     sizes: Sizes = field(default_factory=Sizes)
@@ -62,7 +61,7 @@ def run_suite(root: Path, families: Sequence[AnyFamily], config: SuiteConfig) ->
         draws = Draws(records, np.random.default_rng(np.random.SeedSequence(0, spawn_key=BOOTSTRAP)))
         budgets = () if isinstance(family, MarketFamily) else config.budgets  # a seat has its own
         scores.append(score_table(family, roles, budgets, draws))
-        claims.append(claim_rows(family, config.algorithm, draws))
+        claims.append(claim_rows(family, family.learner, draws))
     tables = pd.concat(scores, ignore_index=True), pd.concat(claims, ignore_index=True)
     for name, table in zip(("suite.csv", "claims.csv"), tables, strict=True):
         write_atomically(root / name, table.to_csv(index=False))
@@ -72,9 +71,9 @@ def run_suite(root: Path, families: Sequence[AnyFamily], config: SuiteConfig) ->
 def play_family(root: Path, family: AnyFamily, config: SuiteConfig) -> tuple[dict[str, str], dict[str, FloatArray]]:
     """Return the role and the records of every policy of a family, by name."""
     if isinstance(family, MarketFamily):
-        folders = [policy_folder(root, family, config.algorithm, seed) for seed in range(config.seeds)]
+        folders = [policy_folder(root, family, seed) for seed in range(config.seeds)]
         trained = [Learner(load_seat(folder, family.config)) for folder in folders]
-        return play_market(family, config.algorithm, trained, config.sizes.tune, config.sizes.test)
+        return play_market(family, family.learner, trained, config.sizes.tune, config.sizes.test)
     past = past_of(family, days_of(family, "train", config.sizes.train))
     plain = replace(family, strictness=1.0)
     test = days_of(family, "test", config.sizes.test)
@@ -97,5 +96,5 @@ def _baselines(family: Family, past: Past, config: SuiteConfig, campaigns: dict[
 
 
 def _learner(root: Path, family: Family, config: SuiteConfig) -> Entry:
-    trained = [always(load_policy(root, family, config.algorithm, seed)) for seed in range(config.seeds)]
-    return Entry(config.algorithm, "learner", tuple((one,) * len(config.budgets) for one in trained))
+    trained = [always(load_policy(root, family, seed)) for seed in range(config.seeds)]
+    return Entry(family.learner, "learner", tuple((one,) * len(config.budgets) for one in trained))
