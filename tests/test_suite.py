@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 from safetensors.numpy import save
 
 from bidpilot.agents import linear
@@ -22,6 +23,7 @@ from bidpilot.ctr.files import write_atomically
 from bidpilot.envs.features import bounds
 from bidpilot.envs.observations import features_of
 from bidpilot.envs.scenario import Limit
+from bidpilot.experiments.suite.command import missing_policies, suite
 from bidpilot.experiments.suite.days import Sizes, campaign_of, days_of, forecast_of, in_training, past_of
 from bidpilot.experiments.suite.families import FAMILIES, Claim, Family, find_families
 from bidpilot.experiments.suite.learners import load_policy, policy_folder
@@ -61,7 +63,7 @@ def silent_policy(family: Family) -> LearnedPolicy:
 
 def keep(root: Path, family: Family, policy: LearnedPolicy, seed: int = 0) -> None:
     """Write a policy as training does."""
-    folder = policy_folder(root, family, "ppo", seed)
+    folder = policy_folder(root, family, seed)
     write_atomically(folder / "policy.safetensors", save(policy_tensors(policy)))
     write_atomically(folder / "policy.json", json.dumps(policy_settings(policy)))
 
@@ -159,13 +161,13 @@ def test_a_small_suite_plays_scores_and_says_what_came_out(tmp_path: Path, name:
     keep(tmp_path, family, silent_policy(family))
     config = SuiteConfig(seeds=1, budgets=(1 / 4,), sizes=SMALL)
     scores, claims = run_suite(tmp_path, [family], config)
-    assert set(scores["policy"]) == {"incremental", "linear", "ppo", "oracle"}
+    assert set(scores["policy"]) == {"incremental", "linear", family.learner, "oracle"}
     assert ((scores["score"] > 0.2) & (scores["score"] <= 1.0)).all()
     again, _ = run_suite(tmp_path, [family], config)
     pd.testing.assert_frame_equal(scores, again)
     assert (tmp_path / "suite.csv").read_text().count("\n") == len(scores) + 1
     sentence = said(claims, {family.name: family.title})[0]
-    assert f"ppo against incremental {100 * claims['difference'].iloc[0]:+.2f} points" in sentence
+    assert f"{family.learner} against incremental {100 * claims['difference'].iloc[0]:+.2f} points" in sentence
     if name == "budget":
         assert claims["difference"].iloc[0] == pytest.approx(0.0, abs=0.03)  # the untrained policy is the controller
         assert suite_figure(scores, {family.name: family.title}).axes[0].get_title("left") == family.title
@@ -173,4 +175,25 @@ def test_a_small_suite_plays_scores_and_says_what_came_out(tmp_path: Path, name:
 
 def test_a_missing_policy_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"budget/ppo-3: no trained policy .*; run bidpilot suite --train first"):
-        load_policy(tmp_path, small("budget"), "ppo", 3)
+        load_policy(tmp_path, small("budget"), 3)
+
+
+def test_what_is_not_trained_is_named_and_trained_only_where_asked(tmp_path: Path) -> None:
+    family = small("budget")
+    with pytest.raises(InputError, match=r"2 policies are not trained \(budget\); add --train, or name --family"):
+        suite(tmp_path, [family], SuiteConfig(seeds=2), Console(quiet=True), train=False)
+    keep(tmp_path, family, silent_policy(family), 0)
+    assert missing_policies(tmp_path, [family], SuiteConfig(seeds=2)) == [(family, 1)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cpa", "segments"])
+def test_a_learner_is_trained_kept_and_beats_the_controller_that_it_stands_on(tmp_path: Path, name: str) -> None:
+    family = replace(find_families([name])[0], steps=200_000)
+    assert isinstance(family, Family)
+    config = SuiteConfig(seeds=1, budgets=(1 / 8,), sizes=Sizes(train=30, tune=2, validate=6, test=20))
+    suite(tmp_path, [family], config, Console(quiet=True), train=True)
+    claims = pd.read_csv(tmp_path / "claims.csv")
+    assert (claims["low"] > 0).all(), claims
+    curve = pd.read_csv(policy_folder(tmp_path, family, 0) / "learning.csv")
+    assert curve["score"].iloc[0] < curve["score"].max()
