@@ -22,7 +22,7 @@ from bidpilot.agents.rollout import run_episode
 from bidpilot.ctr.errors import InputError
 from bidpilot.envs.episode import Episode
 from bidpilot.envs.forecast import Forecast
-from bidpilot.envs.hindsight import best_multiplier, best_value
+from bidpilot.envs.hindsight import best_multiplier, best_of, best_value
 from bidpilot.envs.market import MiscalibratedMarket, draw_days
 from bidpilot.envs.replay import ReplayMarket
 from bidpilot.envs.scenario import Scenario
@@ -304,6 +304,31 @@ def test_following_the_teacher_wins_what_was_possible(smooth_day: Callable[..., 
     assert -1e-9 <= missed <= day.hidden.expected.max()
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_following_the_teacher_keeps_a_cost_limit_and_wins_what_was_possible(
+    smooth_day: Callable[..., Day], seed: int
+) -> None:
+    day = smooth_day(seed, rows=600).misjudged(np.array([0.6, 1.0, 1.5]))
+    price = best_multiplier(day, 0.4 * day.full_cost / 1e6)
+    campaign = Campaign(0.9 * day.full_cost / 1e6, day.ticks, day.full_cost / 1e6, cost_limit=0.5 * price)
+    episode, teacher = Episode(day, campaign, 3), Teacher(day, campaign, 3)
+    while not episode.over:
+        earned = episode.result().total("expected")
+        episode.bid_multipliers(teacher.multipliers(episode.tick, episode.left, earned))
+    result = episode.result()
+    worth = result.total("expected")
+    assert result.total("spend") / 1e6 <= campaign.cost_limit * worth * (1 + 1e-9)
+    missed = best_of(day, campaign.budget, campaign.cost_limit) - worth
+    assert -1e-9 <= missed <= 2 * day.hidden.expected.max()
+
+
+def test_a_limit_already_broken_asks_for_bids_at_the_limit(smooth_day: Callable[..., Day]) -> None:
+    day = smooth_day(2)
+    campaign = Campaign(1e3, day.ticks, 1.0, cost_limit=0.5)
+    spent = int(1e8)
+    assert Teacher(day, campaign, 1).multipliers(2, int(1e9) - spent, 0.0).tolist() == [0.5]
+
+
 def test_nothing_left_is_no_bid_and_all_affordable_wins_all(smooth_day: Callable[..., Day]) -> None:
     day = smooth_day(2)
     campaign = Campaign(1.0, day.ticks, 1.0)
@@ -316,7 +341,12 @@ def test_nothing_left_is_no_bid_and_all_affordable_wins_all(smooth_day: Callable
 
 
 @pytest.mark.parametrize(
-    "change", [{"cost_limit": 1.0}, {"rules": Rules("soft_floor")}, {"rules": Rules(reaction=0.5)}]
+    "change",
+    [
+        {"cost_limit": 1.0, "rules": Rules("first_price")},
+        {"rules": Rules("soft_floor")},
+        {"rules": Rules(reaction=0.5)},
+    ],
 )
 def test_what_the_teacher_does_not_know_is_refused(smooth_day: Callable[..., Day], change: dict[str, Any]) -> None:
     campaign = Campaign(1.0, 4, 1.0)
