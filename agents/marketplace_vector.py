@@ -5,6 +5,7 @@ An auction costs the same however many of its bidders learn: K seats give K rows
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from bidpilot.envs.marketplace_traffic import MarketplaceConfig
 
 
+LEAST = 1e-3
+"""Worth per budget below which a day of the controller is taken for no better: there is nothing to share."""
+
+
 class MarketplaceVecEnv(VecEnv):
     """M arenas with the learner in K seats of each: M x K environments, those of an arena side by side.
 
@@ -31,18 +36,22 @@ class MarketplaceVecEnv(VecEnv):
     the arena's drawn one on: buyers are drawn alike, so any K are as good. With K = 1 the numbers are those of a
     DummyVecEnv of M `Marketplace`; an arena takes the seed of the first of its seats.
 
+    relative: rewards are the worth less what the controllers alone buy on the same day in the same tick, as a share of
+    what they buy in all of it: what a policy adds, without what differs between buyers and days anyway. Played with
+    every seat's own controller before the day begins, it does not depend on what the learner does.
+
     infos are empty but for the last tick of an episode: terminal_observation, TimeLimit.truncated and "episode" with
     its return r and length l. Raises InputError for counts below 1, or more seats than buyers.
     """
 
-    def __init__(self, config: MarketplaceConfig, arenas: int, seats: int) -> None:
+    def __init__(self, config: MarketplaceConfig, arenas: int, seats: int, *, relative: bool = False) -> None:
         """Set up; nothing is drawn yet."""
         if arenas < 1 or not 1 <= seats <= config.buyers:
             raise InputError(
                 f"expected at least 1 arena and 1 to {config.buyers} seats (the buyers); got {arenas} and {seats}"
             )
         self.render_mode = None  # the base class looks at it
-        self.config, self._seats = config, seats
+        self.config, self._seats, self._relative = config, seats, relative
         super().__init__(arenas * seats, observation_space(config), action_space(config))
         self.arenas: list[Arena] = []
         self._streams: list[np.random.Generator] = []
@@ -66,6 +75,9 @@ class MarketplaceVecEnv(VecEnv):
         self._reset_seeds()
         self.arenas = [Arena(self.config, stream) for stream in self._streams]
         self._return = np.zeros(self.num_envs)
+        if self._relative:
+            paced = [_paced(arena, seats) for arena, seats in zip(self.arenas, self.chosen, strict=True)]
+            self._paced = np.concatenate(paced, axis=1)
         return self._seen()
 
     def step_async(self, actions: Any) -> None:  # noqa: ANN401 - as the space has it
@@ -75,17 +87,20 @@ class MarketplaceVecEnv(VecEnv):
     def step_wait(self) -> tuple[Floats, FloatArray, BoolArray, list[dict[str, Any]]]:
         """Play the tick in all arenas."""
         acts = np.array([residual(self.config, action) for action in self._actions]).reshape(-1, self._seats)
-        rewards = []
+        tick, earned = self.arenas[0].tick, []
         for arena, seats, row in zip(self.arenas, self.chosen, acts, strict=True):
             arena.play(arena.multipliers(dict(zip(seats, row.tolist(), strict=True))))
-            rewards += [sum(arena.terms(seat).values()) for seat in seats]
+            earned += [_earned(arena, seat) for seat in seats]
+        rewards = np.array(earned)
+        if self._relative:
+            rewards = (rewards - self._paced[tick]) / np.maximum(self._paced.sum(axis=0), LEAST)
         self._return += rewards
         observations, over = self._seen(), self.arenas[0].over  # all days have as many ticks
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         if over:
             infos = [self._ended(*pair) for pair in zip(observations, self._return.tolist(), strict=True)]
             observations = self.reset()
-        return observations, np.array(rewards), np.full(self.num_envs, over), infos
+        return observations, rewards, np.full(self.num_envs, over), infos
 
     def close(self) -> None:
         """Do nothing: there is nothing to close."""
@@ -118,3 +133,17 @@ class MarketplaceVecEnv(VecEnv):
         """Return the info of an episode that ended."""
         episode = {"r": earned, "l": self.config.ticks}
         return {"terminal_observation": last, "TimeLimit.truncated": False, "episode": episode}
+
+
+def _earned(arena: Arena, seat: int) -> float:
+    """Return the seat's reward of the last tick, as `Marketplace` gives it."""
+    return sum(arena.terms(seat).values())
+
+
+def _paced(arena: Arena, seats: list[int]) -> FloatArray:
+    """Return the rewards (ticks, seats) of the controllers alone, in a copy of an arena that has not begun."""
+    alone, rewards = deepcopy(arena), []
+    while not alone.over:
+        alone.play(alone.multipliers(dict.fromkeys(seats, 0.0)))
+        rewards.append([_earned(alone, seat) for seat in seats])
+    return np.array(rewards)

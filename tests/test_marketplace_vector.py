@@ -91,6 +91,24 @@ def test_the_end_tells_returns_and_begins_the_next_day() -> None:
     assert np.asarray(seen)[:, 0].tolist() == [1.0] * 6
 
 
+def test_relative_rewards_are_nothing_for_the_controller_and_what_a_policy_adds_for_others() -> None:
+    usual, relative = MarketplaceVecEnv(CONFIG, 2, 3), MarketplaceVecEnv(CONFIG, 2, 3, relative=True)
+    sums = {}
+    for env, act in ((usual, 0.0), (usual, 0.5), (relative, 0.0), (relative, 0.5)):
+        env.seed(6)
+        env.reset()
+        rows = [env.step(np.full((6, 1), act, np.float32))[1] for _ in range(6)]
+        sums[env, act] = np.sum(rows, axis=0)
+    assert sums[relative, 0.0].tolist() == [0.0] * 6
+    assert np.abs(sums[relative, 0.5]).min() > 0.0
+    assert sums[relative, 0.5] == pytest.approx(sums[usual, 0.5] / sums[usual, 0.0] - 1.0)
+
+
+def test_relative_rewards_leave_the_days_as_they_are() -> None:
+    one, two = MarketplaceVecEnv(CONFIG, 2, 3), MarketplaceVecEnv(CONFIG, 2, 3, relative=True)
+    assert played(one, 14)[1] == played(two, 14)[1]  # the last observations
+
+
 def test_impossible_numbers_of_arenas_seats_and_settings_are_refused() -> None:
     for arenas, seats in ((0, 1), (1, 0), (1, 9)):
         with pytest.raises(InputError, match=f"at least 1 arena and 1 to 8 seats .*; got {arenas} and {seats}"):

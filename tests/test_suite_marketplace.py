@@ -10,18 +10,26 @@ import pandas as pd
 import pytest
 
 from bidpilot.agents.actor import Actor
-from bidpilot.agents.algorithms import Config
 from bidpilot.agents.marketplace_policy import MarketplacePolicy
-from bidpilot.agents.space import spread
 from bidpilot.ctr.errors import InputError
 from bidpilot.envs.features import bounds
 from bidpilot.envs.marketplace_traffic import POLICIES, MarketplaceConfig
 from bidpilot.envs.seats import FEATURES
 from bidpilot.experiments.suite import marketplace_learner
-from bidpilot.experiments.suite.contenders import BASELINES, Dice, Learner, Level, Limited, Pacing, Ramp, Truthful
+from bidpilot.experiments.suite.contenders import (
+    BASELINES,
+    Dice,
+    Learner,
+    Level,
+    Limited,
+    Pacing,
+    Ramp,
+    Truthful,
+    trials,
+)
 from bidpilot.experiments.suite.days import Sizes
 from bidpilot.experiments.suite.families import MARKETS, SEATS, Claim, MarketFamily, find_families
-from bidpilot.experiments.suite.learners import policy_folder, train_policy
+from bidpilot.experiments.suite.learners import policy_folder
 from bidpilot.experiments.suite.marketplace import (
     EXPECTED,
     arena_of,
@@ -32,7 +40,7 @@ from bidpilot.experiments.suite.marketplace import (
     tuned,
     worth_table,
 )
-from bidpilot.experiments.suite.marketplace_learner import load_seat
+from bidpilot.experiments.suite.marketplace_learner import load_seat, train_seat
 from bidpilot.experiments.suite.play import RECORD
 from bidpilot.experiments.suite.run import SuiteConfig, run_suite
 
@@ -43,7 +51,7 @@ if TYPE_CHECKING:
 
 CONFIG = MarketplaceConfig(buyers=8, ticks=6, opportunities=600.0)
 CLAIMS = (Claim(("pacing", *SEATS), strict=False),)
-SMALL = MarketFamily("marketplace", "one of 8 buyers", SEATS, CLAIMS, CONFIG)
+SMALL = MarketFamily("marketplace", "one of 8 buyers", SEATS, CLAIMS, config=CONFIG)
 RICH = replace(SMALL, name="rivals", claims=(), rivals=1.5, of="marketplace")
 SIZES = Sizes(train=1, tune=2, validate=2, test=4)
 
@@ -131,10 +139,10 @@ def test_dice_fall_alike_for_all_and_anew_in_every_arena() -> None:
 
 def test_every_baseline_has_as_many_trials_and_the_best_on_the_tuning_arenas_is_taken() -> None:
     assert set(SEATS) == set(BASELINES)
-    assert {name: len(spread(BASELINES[name])) for name in SEATS} == dict.fromkeys(SEATS, 9) | {"random": 1}
+    assert {name: len(trials(name)) for name in SEATS} == dict.fromkeys(SEATS, 9) | {"random": 1}
     chosen = tuned(SMALL, 3)
     for name in ("constant", "ramp"):
-        worths = {each: play_arenas(each, SMALL, "tune", 3)[:, EXPECTED].sum() for each in spread(BASELINES[name])}
+        worths = {each: play_arenas(each, SMALL, "tune", 3)[:, EXPECTED].sum() for each in trials(name)}
         assert worths[chosen[name]] == max(worths.values())
 
 
@@ -155,7 +163,7 @@ def test_the_loss_under_a_shift_is_paired_by_arena() -> None:
     worth, poorer = (sum(column(Pacing(), "expected", family, 6)) for family in (SMALL, RICH))
     assert table.loc["pacing", "worth"] == pytest.approx(worth / sum(column(Pacing(), "budget", count=6)))
     assert table.loc["pacing", "loss"] == pytest.approx(100.0 * (1.0 - poorer / worth))
-    assert table.loc["ppo"].tolist() == table.loc["pacing"].tolist()
+    assert list(table.loc["ppo"]) == list(table.loc["pacing"])
     same = worth_table(plain, plain)
     assert np.abs(same[["loss", "loss_low", "loss_high"]].to_numpy()).max() == 0.0
 
@@ -174,12 +182,12 @@ def test_habits_tell_the_way_through_the_day() -> None:
 def test_a_small_suite_trains_plays_and_judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(marketplace_learner, "ARENAS", 2)
     monkeypatch.setattr(marketplace_learner, "CHAIRS", 4)
-    train_policy(tmp_path, SMALL, Config(steps=96, hidden=(8,), epochs=1, evaluations=2), 0, SIZES)
-    folder = policy_folder(tmp_path, SMALL, "ppo", 0)
-    assert policy_folder(tmp_path, RICH, "ppo", 0) == folder
+    folder = policy_folder(tmp_path, SMALL, 0)
+    assert policy_folder(tmp_path, RICH, 0) == folder
+    train_seat(folder, replace(SMALL, steps=96), 0, 2)
     assert pd.read_csv(folder / "learning.csv")["steps"].tolist() == [0, 48, 96]
     before = (folder / "policy.json").stat().st_mtime_ns
-    train_policy(tmp_path, RICH, Config(), 0, SIZES)  # trained already
+    train_seat(folder, RICH, 0, 2)  # trained already
     assert (folder / "policy.json").stat().st_mtime_ns == before
     few = [replace(each, baselines=("constant", "random")) for each in (SMALL, RICH)]
     few[0] = replace(few[0], claims=(Claim(("pacing", "constant"), strict=False),))

@@ -12,6 +12,7 @@ from bidpilot.ctr.files import write_atomically
 from bidpilot.experiments.plots_style import save
 from bidpilot.experiments.suite.families import MarketFamily
 from bidpilot.experiments.suite.learners import policy_folder, train_policy
+from bidpilot.experiments.suite.marketplace_learner import train_seat
 from bidpilot.experiments.suite.picture import said, suite_figure
 from bidpilot.experiments.suite.run import run_suite
 
@@ -34,10 +35,7 @@ def train_missing(root: Path, families: Sequence[AnyFamily], config: SuiteConfig
     missing = missing_policies(root, families, config)
     for family, seed in tqdm(missing, desc="train", unit="policy", disable=None):
         if isinstance(family, MarketFamily):
-            from bidpilot.agents.algorithms import Config
-            from bidpilot.experiments.suite.marketplace_learner import train_seat
-
-            train_seat(policy_folder(root, family, seed), family, Config(), seed, config.sizes.validate)
+            train_seat(policy_folder(root, family, seed), family, seed, config.sizes.validate)
         else:
             train_policy(root, family, seed, config.sizes)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
 
-from bidpilot.agents.space import Span
+from bidpilot.agents.space import Span, spread
 from bidpilot.ctr.types import MICROS
 from bidpilot.envs.marketplace import residual
 from bidpilot.envs.seats import RULES, Seats
@@ -141,6 +141,11 @@ BASELINES: dict[str, type[Level | Pacing | Ramp | Dice]] = {
     "random": Dice,
 }
 """The tuned baselines by name; all but random have something to tune, and as many trials each."""
+
+
+def trials(name: str) -> tuple[Contender, ...]:
+    """Return the settings of a baseline that are tried, its default first."""
+    return spread(BASELINES[name])  # type: ignore[type-var]  # these sit where others build
 
 
 def _acted(arena: Arena, seat: int, action: float) -> float:

@@ -87,6 +87,7 @@ class MarketFamily:
     baselines: tuple[str, ...]
     claims: tuple[Claim, ...] = ()
     learner: str = "ppo"
+    steps: int = 220_000
     config: MarketplaceConfig = field(default_factory=MarketplaceConfig)
     rivals: float = 1.0
     of: str = ""

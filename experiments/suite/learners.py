@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from bidpilot.envs.day import Day
     from bidpilot.envs.forecast import Forecast
     from bidpilot.envs.scenario import Scenario
-    from bidpilot.experiments.suite.families import Family
+    from bidpilot.experiments.suite.families import AnyFamily, Family
 
     Make: TypeAlias = Callable[[], BiddingEnv]
     Score: TypeAlias = Callable[[Actor], FloatArray]
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 PROBES = 200
 
 
-def policy_folder(root: Path, family: Family, seed: int) -> Path:
+def policy_folder(root: Path, family: AnyFamily, seed: int) -> Path:
     """Return where a trained policy is kept."""
     return root / family.trained_as / f"{family.learner}-{seed}"
 

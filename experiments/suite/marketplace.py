@@ -13,9 +13,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from bidpilot.agents.space import spread
 from bidpilot.envs.marketplace import Arena
-from bidpilot.experiments.suite.contenders import BASELINES, Pacing
+from bidpilot.experiments.suite.contenders import Pacing, trials
 from bidpilot.experiments.suite.play import RECORD
 from bidpilot.experiments.suite.verdicts import BEST, BUDGET, Draws, Estimate
 
@@ -79,10 +78,10 @@ def tuned(family: MarketFamily, count: int) -> dict[str, Contender]:
     """
     chosen: dict[str, Contender] = {}
     for name in tqdm(family.baselines, desc="tune baselines", unit="policy", disable=None, leave=False):
-        trials: Sequence[Contender] = spread(BASELINES[name])  # type: ignore[type-var]  # they sit instead of build
-        if len(trials) > 1:
-            trials = sorted(trials, key=lambda each: -play_arenas(each, family, "tune", count)[:, EXPECTED].sum())
-        chosen[name] = trials[0]
+        tried: Sequence[Contender] = trials(name)
+        if len(tried) > 1:
+            tried = sorted(tried, key=lambda each: -play_arenas(each, family, "tune", count)[:, EXPECTED].sum())
+        chosen[name] = tried[0]
     return chosen
 
 
