@@ -179,7 +179,12 @@ FAMILIES: tuple[Family, ...] = (
 )
 
 MARKETS: tuple[MarketFamily, ...] = (
-    MarketFamily("marketplace", "one of 48 buyers", SEATS, (Claim(("pacing", *SEATS)),)),
+    MarketFamily(
+        "marketplace",
+        "one of 48 buyers",
+        SEATS,
+        (Claim(("pacing", *(name for name in SEATS if name != "ramp"))), Claim(("ramp",), strict=False)),
+    ),
     MarketFamily("rivals", "shift: the other buyers' budgets a tenth higher", SEATS, rivals=1.1, of="marketplace"),
 )
 
