@@ -97,6 +97,7 @@ class Keeper(BaseCallback):
         """Make ready for a model in training; saved: where it goes on. Raises InputError where that does not fit."""
         if self._watch.dual is not None:
             self.multiplier = _multiplier(model, self._watch.dual)
+            _environments(model).core.signed = True
         if self._watch.board is not None:
             model.set_logger(configure(str(self._watch.board), ["tensorboard"]))
         if saved is None:
@@ -141,6 +142,8 @@ class Keeper(BaseCallback):
         normaliser = cast("VecNormalize", self.model.get_vec_normalize_env())
         actor, steps = actor_of(self.model, normaliser), self.model.num_timesteps
         scores = self._validate(actor)
+        if not np.isfinite(scores).all():
+            raise InputError(f"validation scores must be finite numbers; after {steps:,} steps some are not")
         mean, error = float(scores.mean()), float(scores.std(ddof=1) / np.sqrt(len(scores))) if len(scores) > 1 else 0.0
         row: dict[str, float] = {"steps": steps, "score": mean, "low": mean - 1.96 * error, "high": mean + 1.96 * error}
         if self.multiplier is not None:

@@ -6,7 +6,8 @@ optimization, 2019, with the projection onto mu >= 0):
 
     mu <- max(0, mu + eta * mean over episodes of (sum of cost - limit * sum of worth) / (limit * V_ref))
 
-The environment charges mu for every share of V_ref by which an episode ends above its limit (envs/rewards.limit).
+The environment then charges mu for every share of V_ref by which an episode ends above its limit, and pays as much for
+every share below (Batched.signed): rewards and multiplier are of the same Lagrangian.
 Complementary slackness, mu * slack = 0, tells that the price is right: either the limit binds, or it costs nothing.
 """
 

@@ -30,6 +30,9 @@ LEARNERS: dict[str, tuple[str, ...]] = {
 }
 """Each learner's action spaces, by Gymnasium's names."""
 
+FROM_LOGS = ("imitation", "bc", "td3bc", "iql")
+"""Learners that try nothing out (agents/offline): from the best in hindsight, or from a log of varied bids."""
+
 
 def check_actions(learner: str, space: gym.Space[object]) -> None:
     """Raise InputError, naming what fits, where a learner cannot choose actions of a space."""

@@ -26,10 +26,11 @@ def onnx_bytes(actor: Actor, scenario: Scenario, observations: Floats, actions: 
     """Write an actor as a graph, check it in ONNX Runtime against the probes, and return the file's bytes.
 
     Input: observation (batch, d) float32, raw. Outputs: action (batch, groups) in -1..1, and factor =
-    exp(reach x action), by which the controller's multiplier is to be multiplied (0 where the action switches a group
-    off). With a memory also the inputs hidden and cell (batch, size), zeros at an episode's start, and the outputs
-    next_hidden and next_cell, to be given with the next tick. observations, actions: as of Actor.gap. Raises InputError
-    when the packages are missing or the graph answers differently.
+    exp(reach x action), by which the controller's multiplier (in allocation its share of the budget, in shading its
+    1 / lambda) is to be multiplied (0 where the action switches a group off). With a memory also the inputs hidden
+    and cell (batch, size), zeros at an episode's start, and the outputs next_hidden and next_cell, to be given with
+    the next tick. observations, actions: as of Actor.gap. Raises InputError when the packages are missing or the
+    graph answers differently.
     """
     try:
         import onnx

@@ -10,6 +10,8 @@ import bidpilot.agents
 from bidpilot.ctr.errors import InputError, unknown
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bidpilot.agents.base import PolicyConfig
 
 
@@ -33,6 +35,34 @@ TRAINERS = tuple(
 
 OFFLINE = "bidpilot.agents.offline"
 """The package of those that learn from logs: likewise."""
+
+
+USUAL = (
+    "constant",
+    "random_bids",
+    "linear",
+    "pid",
+    "incremental",
+    "dual",
+    "resolve",
+    "recalibrate",
+    "ucb1",
+    "thompson",
+    "discounted_thompson",
+)
+"""The baselines of a comparison that names none: all there are would take an hour to tune."""
+
+ALL = "all"
+
+
+def named(names: Sequence[str], auction: str) -> tuple[str, ...]:
+    """Return the names of a comparison's baselines: those given, all for "all", the usual ones for none.
+
+    Where the winner pays its own bid, shading is among the usual ones.
+    """
+    if tuple(names) == (ALL,):
+        return tuple(policies())
+    return tuple(names) or (*USUAL, *(("shading",) if auction == "first_price" else ()))
 
 
 def policies() -> dict[str, type[PolicyConfig]]:

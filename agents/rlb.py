@@ -70,7 +70,8 @@ class Rlb:
         price = np.concatenate([day.hidden.price for day in past.days]) / MICROS
         value = np.concatenate([day.seen.value for day in past.days])
         known = price[price < UNWINNABLE / MICROS]
-        self.unit = float(np.quantile(known, HIGHEST)) / config.levels
+        paid = known[known > 0]
+        self.unit = (float(np.quantile(paid, HIGHEST)) if paid.size else 1.0) / config.levels
         units = np.ceil(np.minimum(price / self.unit, config.levels + 1.0)).astype(np.int64)
         parts = [part for part in np.array_split(np.argsort(value, kind="stable"), config.kinds) if part.size]
         self.laws = np.array([price_law(units[part], config.levels, config.trust) for part in parts])

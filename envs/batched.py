@@ -36,6 +36,7 @@ class Batched:
     """N copies of an environment. like: the one they are copies of. Raises InputError for a count below 1.
 
     penalty: price of breaking the limit, in worth per worth; the scenario's, until another is set (between ticks).
+    signed: whether staying below a limit earns what going above it costs, as a Lagrangian has it; not until set.
     streams: the generators of each environment, see draws.STREAMS; empty before the first reset.
     """
 
@@ -50,7 +51,7 @@ class Batched:
             )
         self.count, self.groups, self.steering = count, like.groups, like.steering
         self.market, self.forecast, self.scenario = like.market, like.forecast, like.scenario
-        self.penalty = self.scenario.penalty
+        self.penalty, self.signed = self.scenario.penalty, False
         self.hands = hands(self.scenario.action, like.held, self.scenario.levels)
         self._terms = tuple((f"reward/{name}", reward_term(name)) for name in self.scenario.reward)
         self._nothing = np.zeros((2, count))
@@ -138,5 +139,6 @@ class Batched:
         """Return by how much (2, N) the spend above the limits has grown in this tick, priced in worth, both ways."""
         self._sums = self._sums + np.stack((expected, realised, spend))
         before = self._excess
-        self._excess = np.maximum(0.0, self._sums[2] / self._limit - self._sums[:2])
+        above = self._sums[2] / self._limit - self._sums[:2]
+        self._excess = above if self.signed else np.maximum(0.0, above)
         return (self._excess - before) * self.penalty

@@ -62,6 +62,9 @@ class Curves:
         costs, worths = np.concatenate([none, cost]), np.concatenate([none, worth])
         point = np.concatenate([np.full(count, -1), np.arange(len(cost))])
         order = np.lexsort((worths, costs, groups))
+        columns = np.stack([groups[order], costs[order], worths[order]])
+        fresh = np.append(True, (columns[:, 1:] != columns[:, :-1]).any(axis=0))  # equal points would hide each other
+        order = order[fresh]
         return cls(groups[order], costs[order], worths[order], point[order], count)
 
     @cached_property

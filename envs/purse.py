@@ -14,7 +14,7 @@ import numpy as np
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.types import MICROS, whole_micros
 from bidpilot.envs.curves import Curves
-from bidpilot.envs.hindsight import best_on, frontier
+from bidpilot.envs.hindsight import LOWEST, best_on, frontier
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,5 +69,6 @@ def _cut(corners: tuple[FloatArray, FloatArray], budget: float, limit: float) ->
 
 
 def _last_rate(cost: FloatArray, worth: FloatArray) -> float:
-    """Return the cost per worth of a curve's last step; 0 where there is none."""
-    return float((cost[-1] - cost[-2]) / (worth[-1] - worth[-2])) if len(cost) > 1 else 0.0
+    """Return the cost per worth of a curve's last step; 0 where there is none, the lowest bid where all is free."""
+    rate = float((cost[-1] - cost[-2]) / (worth[-1] - worth[-2])) if len(cost) > 1 else 0.0
+    return max(rate, LOWEST * MICROS) if worth[-1] > 0 else rate

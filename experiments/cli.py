@@ -178,7 +178,7 @@ def compare(
 
 @app.command()
 def suite(
-    out: Annotated[Path, typer.Option("--out", help="Where policies and results lie.")] = Path("runs/suite"),
+    out: Annotated[Path | None, typer.Option("--out", help="Where policies and results lie [runs/suite].")] = None,
     family: Annotated[list[str] | None, typer.Option("--family", help="Family to play; repeatable [all].")] = None,
     train: Annotated[bool, typer.Option("--train", help="Train what is missing first (hours).")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="One seed, two budgets, few days.")] = False,
@@ -194,6 +194,7 @@ def suite(
 
     torch.set_num_threads(1)
     config = SuiteConfig.quick() if quick else SuiteConfig()
+    out = out or Path("runs/suite-quick" if quick else "runs/suite")
     config = config if seeds is None else replace(config, seeds=seeds)
     play(out, find_families(family or []), config, readable_console(), train=train)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bidpilot.agents.oracle import Oracle
-from bidpilot.agents.registry import find_policy, policies
+from bidpilot.agents.registry import find_policy, named
 from bidpilot.agents.space import spread
 from bidpilot.envs.timeline import Timeline
 from bidpilot.experiments.config import budget_label
@@ -67,11 +67,11 @@ def judge(run: Run, source: Source, contenders: Sequence[Contender], to: Run | N
 
 
 def baselines(run: Run, arena: Arena, names: Sequence[str] = (), say: Callable[[str], None] = print) -> list[Contender]:
-    """Return the named baselines, else the settings', else all known ones.
+    """Return the named baselines, else the settings', else the usual ones (registry.named).
 
     They have the settings that bidpilot tune found; where it found none, the best of a few; untuned, their defaults.
     """
-    configs = {name: find_policy(name) for name in names or run.settings.baselines or policies()}
+    configs = {name: find_policy(name) for name in named(names or run.settings.baselines, run.settings.auction)}
     chosen = _tuned(run, arena, configs, say) if run.settings.tuned else _defaults(configs, run.settings.budgets)
     built = {key: found.config.build(arena.past) for key, found in chosen.items()}
     return [

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from rich.console import Console
 
-from bidpilot.agents.registry import find_policy
+from bidpilot.agents.registry import find_policy, named
 from bidpilot.ctr.files import write_atomically
 from bidpilot.experiments.compare import compare, judge
 from bidpilot.experiments.export import export
@@ -133,7 +133,7 @@ class Stages:
 
     def compare(self) -> pd.DataFrame:
         """Fit and train what is missing, compare everything, write and print the results."""
-        for name in self.run.settings.baselines:
+        for name in named(self.run.settings.baselines, self.run.settings.auction):
             find_policy(name)  # a wrong name should not cost the time to train
         self.train()
         results = compare(self.run, self.source, self.say)

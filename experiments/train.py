@@ -20,6 +20,7 @@ from bidpilot.envs.features import bounds
 from bidpilot.envs.observations import features_of
 from bidpilot.envs.replay import ReplayMarket
 from bidpilot.envs.scenarios import find_scenario, make
+from bidpilot.experiments.learn import Task, check_resumable, learn
 from bidpilot.experiments.prepare import Arena, prepare
 from bidpilot.experiments.source import Source, load_source
 from bidpilot.experiments.streams import stream
@@ -62,31 +63,22 @@ def train(run: Run, source: Source | None = None, session: Session = PLAIN) -> p
     While it trains, checkpoints lie in the folder; without session.resume, those of an earlier call are deleted first.
     Sentences on how it went are the fact "training" of the run.
     """
-    from bidpilot.agents import algorithms, sb3
-
-    watch = _watch(run, session)
     settings = run.settings
+    if session.resume:
+        check_resumable(settings.learner.algorithm)
+    watch = _watch(run, session)
     arena = prepare(run, source or load_source(run.settings))
     scenario = scenario_of(settings, arena)
-    market, forecast = ReplayMarket(arena.past.days), arena.past.forecast
-    learner = settings.learner
-    config = algorithms.Config(
-        algorithm=learner.algorithm,
-        steps=learner.steps,
-        envs=learner.envs,
-        learning_rate=learner.learning_rate,
-        evaluations=learner.evaluations,
-    )
+    market, forecast, learner = ReplayMarket(arena.past.days), arena.past.forecast, settings.learner
     seed = int(stream(settings.seed, "learner").integers(2**31))
     score = _validator(arena, settings)
-    trained = sb3.train(
-        config,
+    task = Task(
         lambda: make(scenario, market, forecast),
         lambda actor: score(LearnedPolicy(actor, scenario, forecast)),
         lambda actor: _observations(actor, scenario, arena, seed),
         seed,
-        watch,
     )
+    config, trained = learn(learner, task, watch)
     policy = LearnedPolicy(trained.actor, scenario, forecast)
     _save(run, policy, trained.observations, trained.actions)
     reference = score(silent_policy(scenario, arena)).mean()

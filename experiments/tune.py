@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from tqdm import tqdm
 
-from bidpilot.agents.registry import find_policy, policies
+from bidpilot.agents.registry import find_policy, named
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.files import write_atomically
 from bidpilot.experiments.config import budget_label, load_settings
@@ -157,7 +157,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _policies(settings: Settings, names: Sequence[str] | None) -> tuple[str, ...]:
-    wanted = tuple(names or settings.baselines or policies())
+    wanted = named(names or settings.baselines, settings.auction)
     if len(set(wanted)) < len(wanted):
         raise InputError(f"name no policy twice; got {', '.join(wanted)}")
     tunable = tuple(name for name in wanted if find_policy(name).space())

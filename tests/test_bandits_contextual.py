@@ -239,6 +239,6 @@ def test_asking_for_propensities_changes_nothing(
             multiplier = policy.multipliers(episode.state())
             played[-1].append(float(multiplier[0]))
             if ask:
-                assert policy.propensities().min() >= 0.0
+                assert policy.propensities().sum() == pytest.approx(1.0)
             episode.bid_multipliers(multiplier)
     assert played[0] == played[1]

@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
@@ -38,6 +38,14 @@ def best_choice(curves: Curves, budget: float) -> float:
     return float(curves.worth[every].sum(axis=1)[fits].max())
 
 
+def test_equal_points_do_not_hide_each_other() -> None:
+    cost, worth = np.array([1.0, 1.0, 5.0]), np.array([10.0, 10.0, 12.0])
+    curves = Curves.of(np.zeros(3, dtype=np.int64), cost, worth, 1)
+    assert curves.spread(1.0).worth.sum() == 10.0
+    assert curves.worth[curves.choose(1.0)].tolist() == [10.0]
+
+
+@example(seed=11, share=0.05, rough=True)
 @given(seed=SEEDS, share=SHARES, rough=st.booleans())
 def test_the_spread_is_the_linear_programme_and_bounds_every_choice(seed: int, share: float, rough: bool) -> None:  # noqa: FBT001
     curves = drawn(seed, rough=rough)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bidpilot.agents.pid import Config
-from bidpilot.agents.registry import find_policy, policies
+from bidpilot.agents.registry import find_policy, named, policies
 from bidpilot.ctr.errors import InputError
 
 if TYPE_CHECKING:
@@ -58,3 +58,10 @@ def test_a_users_own_module_is_found_by_its_dotted_name(tmp_path: Path, monkeypa
 def test_what_is_no_policy_module_is_named(name: str) -> None:
     with pytest.raises(InputError, match="policy"):
         find_policy(name)
+
+
+def test_a_comparison_that_names_nobody_has_the_usual_baselines() -> None:
+    assert set(named((), "second_price")) < set(policies())
+    assert set(named((), "first_price")) - set(named((), "second_price")) == {"shading"}
+    assert named(("pid",), "first_price") == ("pid",)
+    assert set(named(("all",), "second_price")) == set(policies())

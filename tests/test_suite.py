@@ -26,7 +26,8 @@ from bidpilot.envs.scenario import Limit
 from bidpilot.experiments.suite.command import missing_policies, suite
 from bidpilot.experiments.suite.days import Sizes, campaign_of, days_of, forecast_of, in_training, past_of
 from bidpilot.experiments.suite.families import FAMILIES, Claim, Family, find_families
-from bidpilot.experiments.suite.learners import load_policy, policy_folder
+from bidpilot.experiments.suite.kept import made_with, policy_folder, stream_seed
+from bidpilot.experiments.suite.learners import load_policy
 from bidpilot.experiments.suite.picture import said, suite_figure
 from bidpilot.experiments.suite.play import RECORD, always, play_days
 from bidpilot.experiments.suite.run import SuiteConfig, run_suite
@@ -65,7 +66,9 @@ def keep(root: Path, family: Family, policy: LearnedPolicy, seed: int = 0) -> No
     """Write a policy as training does."""
     folder = policy_folder(root, family, seed)
     write_atomically(folder / "policy.safetensors", save(policy_tensors(policy)))
-    write_atomically(folder / "policy.json", json.dumps(policy_settings(policy)))
+    write_atomically(
+        folder / "policy.json", json.dumps(policy_settings(policy) | {"trained": {"with": made_with(family, SMALL)}})
+    )
 
 
 def test_every_family_names_policies_that_there_are_and_trains_in_a_scenario_of_its_own() -> None:
@@ -183,7 +186,14 @@ def test_what_is_not_trained_is_named_and_trained_only_where_asked(tmp_path: Pat
     with pytest.raises(InputError, match=r"2 policies are not trained \(budget\); add --train, or name --family"):
         suite(tmp_path, [family], SuiteConfig(seeds=2), Console(quiet=True), train=False)
     keep(tmp_path, family, silent_policy(family), 0)
-    assert missing_policies(tmp_path, [family], SuiteConfig(seeds=2)) == [(family, 1)]
+    assert missing_policies(tmp_path, [family], SuiteConfig(seeds=2, sizes=SMALL)) == [(family, 1)]
+    assert len(missing_policies(tmp_path, [family], SuiteConfig(seeds=2))) == 2  # made with fewer days
+    assert len(missing_policies(tmp_path, [replace(family, steps=7)], SuiteConfig(seeds=2, sizes=SMALL))) == 2
+
+
+def test_training_seeds_lie_far_apart() -> None:
+    """SB3 seeds copy i with the seed + i."""
+    assert np.diff(sorted(map(stream_seed, range(20)))).min() > 1_000
 
 
 @pytest.mark.slow

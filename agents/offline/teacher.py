@@ -37,7 +37,8 @@ class Teacher:
         if rules.auction not in AUCTIONS or bounded or rules.frequency_cap or rules.reaction:
             raise InputError(
                 f"labels in hindsight are known for {' and '.join(AUCTIONS)} auctions without cap per user and "
-                "reaction, with cost limits at second price alone; choose another scenario, or an algorithm that learns from rewards"
+                "reaction, with cost limits at second price alone; choose another scenario, or an algorithm that "
+                "learns from rewards"
             )
         self._limit, self._budget = campaign.cost_limit * MICROS, int(whole_micros(campaign.budget))
         group = day.seen.segment.astype(np.int64) if groups > 1 else np.zeros(len(day), dtype=np.int64)

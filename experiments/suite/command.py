@@ -11,7 +11,8 @@ from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.files import write_atomically
 from bidpilot.experiments.plots_style import save
 from bidpilot.experiments.suite.families import MarketFamily
-from bidpilot.experiments.suite.learners import policy_folder, train_policy
+from bidpilot.experiments.suite.kept import policy_folder, stream_seed, trained_with
+from bidpilot.experiments.suite.learners import train_policy
 from bidpilot.experiments.suite.marketplace_learner import train_seat
 from bidpilot.experiments.suite.picture import said, suite_figure
 from bidpilot.experiments.suite.run import run_suite
@@ -35,7 +36,7 @@ def train_missing(root: Path, families: Sequence[AnyFamily], config: SuiteConfig
     missing = missing_policies(root, families, config)
     for family, seed in tqdm(missing, desc="train", unit="policy", disable=None):
         if isinstance(family, MarketFamily):
-            train_seat(policy_folder(root, family, seed), family, seed, config.sizes.validate)
+            train_seat(policy_folder(root, family, seed), family, stream_seed(seed), config.sizes)
         else:
             train_policy(root, family, seed, config.sizes)
 
@@ -43,7 +44,7 @@ def train_missing(root: Path, families: Sequence[AnyFamily], config: SuiteConfig
 def missing_policies(root: Path, families: Sequence[AnyFamily], config: SuiteConfig) -> list[tuple[AnyFamily, int]]:
     """Return the families and seeds without a trained policy, the first seed of all families first."""
     wanted = [(family, seed) for seed in range(config.seeds) for family in families if not family.of]
-    return [pair for pair in wanted if not (policy_folder(root, *pair) / "policy.json").is_file()]
+    return [pair for pair in wanted if not trained_with(root, *pair, config.sizes)]
 
 
 def suite(root: Path, families: Sequence[AnyFamily], config: SuiteConfig, console: Console, *, train: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -96,5 +97,5 @@ def _volume(family: Family, role: str) -> float:
 
 
 def _seed(family: Family, role: str) -> np.random.SeedSequence:
-    name = int.from_bytes(family.trained_as.encode().ljust(8, b"\0")[:8], "little")
+    name = int.from_bytes(hashlib.blake2b(family.trained_as.encode(), digest_size=8).digest(), "little")
     return np.random.SeedSequence(name, spawn_key=(KEY, ROLES.index(role)))

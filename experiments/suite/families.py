@@ -162,7 +162,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         "censored",
-        "prices seen only where won, drifting",
+        "prices drift, and are seen only where won",
         Scenario(traffic=replace(LAW, drift=0.3)),
         ONE,
         (Claim(ONE, strict=False),),

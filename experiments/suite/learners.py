@@ -23,6 +23,7 @@ from bidpilot.envs.replay import ReplayMarket
 from bidpilot.envs.scenarios import make
 from bidpilot.experiments.suite.days import Sizes, campaign_of, days_of, forecast_of, in_training
 from bidpilot.experiments.suite.families import BUDGETS
+from bidpilot.experiments.suite.kept import made_with, policy_folder, stream_seed, trained_with
 from bidpilot.experiments.tuning import penalised
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from bidpilot.envs.day import Day
     from bidpilot.envs.forecast import Forecast
     from bidpilot.envs.scenario import Scenario
-    from bidpilot.experiments.suite.families import AnyFamily, Family
+    from bidpilot.experiments.suite.families import Family
 
     Make: TypeAlias = Callable[[], BiddingEnv]
     Score: TypeAlias = Callable[[Actor], FloatArray]
@@ -45,18 +46,15 @@ if TYPE_CHECKING:
 PROBES = 200
 
 
-def policy_folder(root: Path, family: AnyFamily, seed: int) -> Path:
-    """Return where a trained policy is kept."""
-    return root / family.trained_as / f"{family.learner}-{seed}"
-
-
 def train_policy(root: Path, family: Family, seed: int, sizes: Sizes) -> None:
     """Train one policy on the family's training days, the best by its validation days, and keep it; once.
+
+    What is there counts only if it was made with these sizes and this scenario (see made_with).
 
     It stands on a controller tuned like any baseline, on the tuning days.
     """
     folder = policy_folder(root, family, seed)
-    if (folder / "policy.json").is_file():
+    if trained_with(root, family, seed, sizes):
         return
     started, busy = time.monotonic(), time.process_time()
     train = days_of(family, "train", sizes.train)
@@ -74,11 +72,12 @@ def train_policy(root: Path, family: Family, seed: int, sizes: Sizes) -> None:
         return _met(actor, env(), seed)
 
     if family.learner == "imitation":
-        trained = _by_imitation(env, score, met, seed)
+        trained = _by_imitation(env, score, met, stream_seed(seed))
     else:
-        trained = _by_ppo(family.steps, env, score, met, seed)
+        trained = _by_ppo(family.steps, env, score, met, stream_seed(seed))
     policy = LearnedPolicy(trained.actor, scenario, forecast)
     spent = {"seconds": time.monotonic() - started, "cpu_seconds": time.process_time() - busy, "seed": seed}
+    spent |= {"with": made_with(family, sizes)}
     write_atomically(folder / "policy.safetensors", save(policy_tensors(policy)))
     write_atomically(folder / "learning.csv", trained.curve.to_csv(index=False))
     write_atomically(folder / "policy.json", json.dumps(policy_settings(policy) | {"trained": spent}, indent=1))

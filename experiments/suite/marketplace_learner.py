@@ -16,6 +16,7 @@ from bidpilot.agents.marketplace_policy import MarketplacePolicy
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.files import write_atomically
 from bidpilot.experiments.suite.contenders import Learner, Pacing
+from bidpilot.experiments.suite.kept import made_with
 from bidpilot.experiments.suite.marketplace import EXPECTED, arena_of, play_arenas
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from bidpilot.ctr.types import FloatArray
     from bidpilot.envs.features import Floats
     from bidpilot.envs.marketplace_traffic import MarketplaceConfig
+    from bidpilot.experiments.suite.days import Sizes
     from bidpilot.experiments.suite.families import MarketFamily
 
 CHAIRS, ARENAS = 4, 8
@@ -34,25 +36,23 @@ RATE, SPREAD = 1e-3, -1.0
 """Of the optimiser; log of the first exploration: the controller makes good for small steps off its way."""
 
 
-def train_seat(folder: Path, family: MarketFamily, seed: int, validate: int) -> None:
-    """Train a policy on arenas drawn anew, the best by `validate` validation arenas, and keep it; once.
+def train_seat(folder: Path, family: MarketFamily, seed: int, sizes: Sizes) -> None:
+    """Train a policy on arenas drawn anew, the best by its validation arenas, and keep it.
 
     An update follows every day of ARENAS x CHAIRS seats; rewards are relative to the controllers'.
     Writes policy.safetensors, policy.json and learning.csv.
     """
-    if (folder / "policy.json").is_file():
-        return
     from bidpilot.agents import sb3  # torch takes seconds to import
     from bidpilot.agents.algorithms import Config
     from bidpilot.agents.marketplace_vector import MarketplaceVecEnv
 
     copies, ticks = ARENAS * CHAIRS, family.config.ticks
     config = Config(family.learner, family.steps, copies, ticks, learning_rate=RATE, log_std=SPREAD)
-    paced = play_arenas(Pacing(), family, "validate", validate)[:, EXPECTED].mean()
+    paced = play_arenas(Pacing(), family, "validate", sizes.validate)[:, EXPECTED].mean()
 
     def score(actor: Actor) -> FloatArray:
         learner = Learner(MarketplacePolicy(actor, family.config))
-        return np.asarray(play_arenas(learner, family, "validate", validate)[:, EXPECTED] / paced)
+        return np.asarray(play_arenas(learner, family, "validate", sizes.validate)[:, EXPECTED] / paced)
 
     def env() -> MarketplaceVecEnv:
         return MarketplaceVecEnv(family.config, ARENAS, CHAIRS, relative=True)
@@ -65,7 +65,7 @@ def train_seat(folder: Path, family: MarketFamily, seed: int, validate: int) -> 
     arrays = {name: np.ascontiguousarray(array) for name, array in _tensors(actor).items()}
     write_atomically(folder / "policy.safetensors", save(arrays))
     write_atomically(folder / "learning.csv", trained.curve.to_csv(index=False))
-    told = settings | {"trained": spent | {"seed": seed, "steps": config.steps}}
+    told = settings | {"trained": spent | {"seed": seed, "steps": config.steps, "with": made_with(family, sizes)}}
     write_atomically(folder / "policy.json", json.dumps(told, indent=1))
 
 

@@ -70,6 +70,7 @@ def record(result: EpisodeResult, day: Day) -> FloatArray:
     spend = result.total("spend") / MICROS
     best = best_of(day, campaign.budget, campaign.cost_limit)
     earned = expected * float(penalty(np.array(spend), np.array(expected), campaign.cost_limit))
-    excess = spend / (campaign.cost_limit * expected) if expected > 0 else 0.0
+    limited = campaign.cost_limit < np.inf
+    excess = spend / (campaign.cost_limit * expected) if expected > 0 else np.inf if limited and spend > 0 else 0.0
     value, conversions = result.total("revenue") / MICROS, result.total("conversions")
     return np.array([earned, expected, best, spend, campaign.budget, excess, value, conversions])

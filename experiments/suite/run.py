@@ -15,7 +15,8 @@ from bidpilot.ctr.files import write_atomically
 from bidpilot.experiments.suite.contenders import Learner
 from bidpilot.experiments.suite.days import Sizes, campaign_of, days_of, past_of
 from bidpilot.experiments.suite.families import BUDGETS, MarketFamily
-from bidpilot.experiments.suite.learners import load_policy, policy_folder
+from bidpilot.experiments.suite.kept import policy_folder
+from bidpilot.experiments.suite.learners import load_policy
 from bidpilot.experiments.suite.marketplace import play_market
 from bidpilot.experiments.suite.marketplace_learner import load_seat
 from bidpilot.experiments.suite.play import Entry, always, play
