@@ -34,6 +34,8 @@ BLOCK_PRIOR = 5.0
 TOTAL_PRIOR = 5.0
 """Positives' worth of trust in the model's own total, where positives are few."""
 
+SHAPE_BINS = 20
+"""Bins at most, of equal expected positives, that tell whether a calibrator's shape is more than chance."""
 
 ENDS = np.array([-LIMIT, LIMIT])
 """Knots of a straight line: no log-odds lie beyond them."""
@@ -97,6 +99,27 @@ def fit_calibrator(p: FloatArray, y: npt.ArrayLike, min_positives: int = 50) -> 
     return _isotonic(score, sigmoid(score + _shift(score, positives)), label)
 
 
+def settle(calibrator: Calibrator, p: FloatArray, y: npt.ArrayLike, learned: float = 0.0) -> Calibrator:
+    """Draw an isotonic calibrator, fitted to p (n,) and y (n,) in 0/1, towards the model as far as chance explains it.
+
+    By positive-part James-Stein (Efron & Morris 1973), level and shape apart. The level moves by d on log-odds, of
+    variance v = 1 / positives here + 1 / learned, the positives that the model's own level rests on (0: on none); kept
+    is max(0, 1 - v / d^2) of it. Of what else it bends, max(0, 1 - (K - 1) / chi^2) is kept, with chi^2 of K bins of
+    actual against levelled predictions. A scaling of the odds, fitted where positives are few, has its own prior.
+    """
+    if len(calibrator.x) == 1:
+        return calibrator
+    score, label = logit(p), np.asarray(y, dtype=np.float64)
+    d = _shift(score, label.sum())
+    levelled = sigmoid(score + d)
+    bins = _bins(score, levelled, min(SHAPE_BINS, max(int(label.sum()) // BIN_POSITIVES, 2)))
+    expected, rows = np.bincount(bins, levelled), np.bincount(bins)
+    scatter = (np.bincount(bins, label) - expected) ** 2 / (expected * (1.0 - expected / rows))
+    shape = _kept(float(len(rows) - 1), float(scatter.sum()))
+    level = _kept(1.0 / label.sum() + (1.0 / learned if learned else 0.0), d**2)
+    return Calibrator(calibrator.x, calibrator.x + level * d + shape * (calibrator.y - calibrator.x - d))
+
+
 def check_probabilities(p: FloatArray) -> None:
     """Raise InputError when a prediction of p (n,) is no probability."""
     wrong = np.flatnonzero(~((p >= 0.0) & (p <= 1.0)))
@@ -130,6 +153,11 @@ def logit(p: FloatArray) -> FloatArray:
 def sigmoid(score: FloatArray) -> FloatArray:
     """Return the probability of log-odds."""
     return np.asarray(1.0 / (1.0 + np.exp(-score)))
+
+
+def _kept(chance: float, seen: float) -> float:
+    """Return the share of a square seen that chance does not explain."""
+    return max(0.0, 1.0 - chance / seen) if seen > 0.0 else 0.0
 
 
 def _isotonic(score: FloatArray, p: FloatArray, label: FloatArray) -> Calibrator:

@@ -80,7 +80,7 @@ CALIBRATORS: dict[str, Fit] = {
     "temperature": fit_temperature,
     "none": leave,
 }
-"""Name -> fit(p, y). isotonic, the default of fit_response, scales the odds where positives are few."""
+"""Name -> fit(p, y). isotonic, which fit_response settles (settle), scales the odds where positives are few."""
 
 
 def find_calibrator(name: str) -> Fit:

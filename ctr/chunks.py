@@ -45,16 +45,17 @@ class Chunk(NamedTuple):
 class ParquetLog:
     """A log in Parquet files, in the order of time from the first to the last.
 
-    mapping: the mapping, its YAML file, or None to recognise the format by the columns. valid: files of the rows to
-    validate on, later in time; without them it is the last validation_share of the rows. max_bad: share of the rows
-    that may break a rule. Rules are read_log's, with these limits: duplicates are found within a chunk alone, rows are
-    sorted within a chunk alone, and a coarse time stamp is taken as it is, not spread over the rows that have it.
+    paths: the files, or a single one. mapping: the mapping, its YAML file, or None to recognise the format by the
+    columns. valid: files of the rows to validate on, later in time; without them it is the last validation_share of the
+    rows. max_bad: share of the rows that may break a rule. Rules are read_log's, with these limits: duplicates are
+    found within a chunk alone, rows are sorted within a chunk alone, and a coarse time stamp is taken as it is, not
+    spread over the rows that have it.
     Raises InputError on files that cannot be read, hold too few rows, or whose mapping has no place here.
     """
 
-    paths: tuple[Path, ...]
+    paths: tuple[Path, ...] | Path
     mapping: Mapping | Path | None = None
-    valid: tuple[Path, ...] = ()
+    valid: tuple[Path, ...] | Path = ()
     validation_share: float = 0.2
     max_bad: float = 0.01
 
@@ -75,7 +76,7 @@ class ParquetLog:
     @property
     def files(self) -> tuple[Path, ...]:
         """Return all files."""
-        return self.paths + self.valid
+        return _several(self.paths) + _several(self.valid)
 
     @property
     def rows(self) -> int:
@@ -86,7 +87,7 @@ class ParquetLog:
     def cut(self) -> int:
         """Return how many rows, from the first, are to be learned from."""
         if self.valid:
-            return sum(self._counts[: len(self.paths)])
+            return sum(self._counts[: len(_several(self.paths))])
         return min(max(round(self.rows * (1.0 - self.validation_share)), 1), self.rows - 1)
 
     @cached_property
@@ -179,3 +180,7 @@ def _backwards(path: Path, row: int, mapping: Mapping) -> InputError:
 
 def _unreadable(path: Path, error: Exception) -> InputError:
     return InputError(f"{path}: cannot be read, is cut off or not a Parquet file: {' '.join(str(error).split())}")
+
+
+def _several(paths: tuple[Path, ...] | Path) -> tuple[Path, ...]:
+    return paths if isinstance(paths, tuple) else (paths,)

@@ -54,17 +54,19 @@ def clean(cells: pd.DataFrame, mapping: Mapping) -> Cleaned:
     bid, price, reserve: not a finite number | negative | too large (2**40 micro-currency, about 1.1 million)
     lost without bid | price above bid (won) | lost although the bid was above the price
     click, conversion: not 0 or 1 | click without win | conversion without click
+    conversion without readable time | conversion before its row
     value: not a finite number | negative | too large (2**53 micro-currency) | pctr outside 0..1
     feature not a finite number | duplicate id, duplicate row
     time out of order: the fewest rows without which time never runs backwards
 
     Empty cells are allowed where nothing is lost: price and bid of a lost row (not both), reserve (0: no floor), value
-    without conversion (0), and numeric features (NaN).
+    without conversion (0), and numeric features (NaN). conversion_time is not read where nothing converted.
     """
     verdicts = Verdicts(len(cells))
     stamp = _time(cells, mapping.time, verdicts)
     auction = _auction(cells, mapping, verdicts)
     response = _response(cells, mapping, verdicts, auction.get("won"))
+    response |= _conversion_time(cells, mapping, verdicts, response, stamp)
     numbers = {name: _feature(cells, name, verdicts) for name in mapping.numeric}
     _duplicates(cells, mapping, verdicts)
     if mapping.time.order == "check":
@@ -76,6 +78,8 @@ def clean(cells: pd.DataFrame, mapping: Mapping) -> Cleaned:
     columns = {name: values[good] for name, values in (auction | response | numbers).items()}
     columns |= {name: values[good].array for name, values in texts.items()}
     columns["time"] = spread(stamp[good], mapping.time.resolution)
+    if "conversion_time" in columns:  # spreading may have passed a conversion of the same stamp
+        columns["conversion_time"] = np.maximum(columns["conversion_time"], columns["time"])
     return Cleaned(columns, verdicts.frame(cells), notes)
 
 
@@ -200,6 +204,20 @@ def _response(cells: pd.DataFrame, mapping: Mapping, verdicts: Verdicts, won: Bo
         verdicts.add("pctr outside 0..1", mapping.pctr, ~((rate >= 0) & (rate <= 1)))
         found["pctr"] = rate
     return found
+
+
+def _conversion_time(
+    cells: pd.DataFrame, mapping: Mapping, verdicts: Verdicts, response: dict[str, Any], stamp: FloatArray
+) -> dict[str, FloatArray]:
+    """Read when conversions came (n,), on the clock of the rows' stamps (n,), NaN where there is none."""
+    column = mapping.conversion_time
+    if column is None or "conversion" not in response:
+        return {}
+    converted = response["conversion"] == 1
+    came = np.where(converted, parse_time(cells[column], mapping.time), np.nan)
+    verdicts.add("conversion without readable time", column, converted & ~(came < LAST_TIME))
+    verdicts.add("conversion before its row", column, came < stamp)
+    return {"conversion_time": came}
 
 
 def _feature(cells: pd.DataFrame, name: str, verdicts: Verdicts) -> FloatArray:

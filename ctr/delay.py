@@ -122,18 +122,30 @@ class DelayConfig(NetworkConfig):
         train: tuple[AuctionLog, Delays],
         valid: tuple[AuctionLog, Delays],
         rng: np.random.Generator,
+        weight: FloatArray | None = None,
         journal: Journal | None = None,
     ) -> tuple[TrainedDelay, Curve]:
-        """Fit p and lam of clicked rows; valid must be later in time than train. Raises InputError as one_law does."""
-        fitted = self.untrained(*train, rng)
-        return fitted, fit_network(fitted.network, fitted.rows(*train), fitted.rows(*valid), self, rng, journal)
+        """Fit p and lam of clicked rows; valid must be later in time than train. Raises InputError as one_law does.
+
+        weight: of the training rows, then of the validation rows.
+        """
+        fitted, cut = self.untrained(*train, rng), len(train[0])
+        early, late = (None, None) if weight is None else (weight[:cut], weight[cut:])
+        seen, kept = fitted.rows(*train, early), fitted.rows(*valid, late)
+        return fitted, fit_network(fitted.network, seen, kept, self, rng, journal)
 
     def refit(  # type: ignore[override]
-        self, log: AuctionLog, delays: Delays, epochs: int, rng: np.random.Generator, journal: Journal | None = None
+        self,
+        log: AuctionLog,
+        delays: Delays,
+        epochs: int,
+        rng: np.random.Generator,
+        weight: FloatArray | None = None,
+        journal: Journal | None = None,
     ) -> TrainedDelay:
         """Fit on all rows for so many epochs. Raises InputError as one_law does."""
         fitted = self.untrained(log, delays, rng)
-        network = refit_network(fitted.network, fitted.rows(log, delays), self, epochs, rng, journal)
+        network = refit_network(fitted.network, fitted.rows(log, delays, weight), self, epochs, rng, journal)
         return TrainedDelay(self, fitted.encoder, network, fitted.scale)
 
     def untrained(self, log: AuctionLog, delays: Delays, rng: np.random.Generator) -> TrainedDelay:
@@ -203,10 +215,10 @@ class TrainedDelay:
         odds, speed = scores(self.network, self.encoder.transform(log)).double().unbind(1)
         return torch.sigmoid(odds).numpy(), speed.exp().numpy() / self.scale
 
-    def rows(self, log: AuctionLog, delays: Delays) -> Rows:
-        """Return what is learned from clicked rows."""
+    def rows(self, log: AuctionLog, delays: Delays, weight: FloatArray | None = None) -> Rows:
+        """Return what is learned from clicked rows of these weights (n,)."""
         label = np.stack([delays.converted, delays.wait / self.scale], axis=1).astype(np.float32)
-        return Rows(self.encoder.transform(log), label)
+        return Rows(self.encoder.transform(log), label, None if weight is None else weight.astype(np.float32))
 
     def settings(self) -> dict[str, Any]:
         """Return the settings, the encoder and the scale."""

@@ -8,17 +8,24 @@ import numpy as np
 import pandas as pd
 
 from bidpilot.ctr import metrics
+from bidpilot.ctr.lateness import ripe
 
 if TYPE_CHECKING:
     from bidpilot.ctr.log import AuctionLog
     from bidpilot.ctr.response import FittedResponse
-    from bidpilot.ctr.types import FloatArray, Response
+    from bidpilot.ctr.types import BoolArray, FloatArray, Response
 
 
 def evaluate_response(
-    model: FittedResponse, log: AuctionLog, rng: np.random.Generator, truth: Response | None = None
+    model: FittedResponse,
+    log: AuctionLog,
+    rng: np.random.Generator,
+    truth: Response | None = None,
+    final: BoolArray | None = None,
 ) -> pd.DataFrame:
     """Measure a model on held-out rows: one row per event that the log records.
+
+    Conversions are judged on clicks whose label is final (n,), by default as lateness.ripe tells from these rows.
 
     Columns: event, model, rows, positives, auc, log_loss, ece, ece_floor and ece_bound (mean and 95 % bound of
     a perfect model's ece), predicted_over_actual with its 95 % interval ratio_low..ratio_high, true_log_loss and
@@ -28,7 +35,8 @@ def evaluate_response(
     clicked = shown & (log.frame["click"].to_numpy() == 1)
     predicted = model.predict(log)
     rows = []
-    for event, name, keep in (("click", "pctr", shown), ("conversion", "pcvr", clicked)):
+    told = clicked & (ripe(log) if final is None else final)
+    for event, name, keep in (("click", "pctr", shown), ("conversion", "pcvr", told)):
         if event in log and keep.any():
             y = log.frame[event].to_numpy(np.float64)[keep]
             exact = None if truth is None else getattr(truth, name)[keep]

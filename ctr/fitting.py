@@ -2,67 +2,33 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from bidpilot.ctr import models
-from bidpilot.ctr.calibration import IDENTITY
 from bidpilot.ctr.calibrators import find_calibrator
 from bidpilot.ctr.constant import Constant
+from bidpilot.ctr.delay import DelayConfig
 from bidpilot.ctr.errors import InputError, unknown
-from bidpilot.ctr.joint.base import fit_joint, joint_config
-from bidpilot.ctr.loop import Curve
+from bidpilot.ctr.events import EventReport, Rows, fit_event, fit_together
+from bidpilot.ctr.lateness import DELAYS, Delayed, known_by_end, late_weights
 from bidpilot.ctr.names import JOINT_MODELS, MODELS
-from bidpilot.ctr.response import CONSTANT, Ensemble, EventModel, FittedResponse
+from bidpilot.ctr.response import DFM, FittedResponse
 from bidpilot.ctr.value import fit_value
 
 if TYPE_CHECKING:
     import numpy as np
-    import numpy.typing as npt
 
+    from bidpilot.ctr.events import ModelConfig
     from bidpilot.ctr.journal import Journal
     from bidpilot.ctr.log import AuctionLog
     from bidpilot.ctr.training import Predictor
-    from bidpilot.ctr.types import BoolArray, FloatArray
+    from bidpilot.ctr.types import FloatArray
 
 WORTHS = ("mean", "lognormal")
 WORTH_UNKNOWN = 1.0
 """Value of a conversion, currency, where the log records none: conversions then count alike."""
-
-
-class ModelConfig(Protocol):
-    """What every module of bidpilot.ctr.models offers as its frozen Config."""
-
-    @property
-    def trains(self) -> bool:
-        """Tell whether fit learns from the rows; if not, all of them may serve to calibrate."""
-
-    def fit(
-        self,
-        train: AuctionLog,
-        valid: AuctionLog,
-        event: str,
-        rng: np.random.Generator,
-        weight: FloatArray | None = None,
-        journal: Journal | None = None,
-    ) -> tuple[Predictor, Curve]:
-        """Fit the probability of an event, a 0/1 column of the log. weight: of the training rows, then the others."""
-
-    def refit(
-        self,
-        log: AuctionLog,
-        event: str,
-        epochs: int,
-        rng: np.random.Generator,
-        weight: FloatArray | None = None,
-        journal: Journal | None = None,
-    ) -> Predictor:
-        """Fit on all rows for so many epochs."""
-
-    def restore(self, settings: dict[str, Any], tensors: dict[str, npt.NDArray[Any]]) -> Predictor:
-        """Rebuild a saved predictor."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +41,10 @@ class ResponseConfig:
     members: fits of each model from different seeds, which predict their mean; more than one tell how sure they are.
     joint: a model of clicks and conversions together, in place of both; None: each has its own. worth: of a
     conversion: "mean", the same for all, or "lognormal", from the features (ctr/value). calibration: one of
-    calibrators.CALIBRATORS; a joint model has its own.
+    calibrators.CALIBRATORS; a joint model has its own. segments: each segment's odds are corrected, too, as far as its
+    clicks tell (ctr/segment_calibration). delay: what is done about conversions that may still come, one of
+    lateness.DELAYS: "weights" let clicks so far stand for final ones, "dfm" is a network in place of conversion_model;
+    both keep their own level: the last clicks, on which others are calibrated, are too young.
     """
 
     model: str = "deepfm"
@@ -88,19 +57,22 @@ class ResponseConfig:
     joint: str | None = None
     worth: str = "mean"
     calibration: str = "isotonic"
+    segments: bool = False
+    delay: str = "auto"
 
     def __post_init__(self) -> None:
         """Raise InputError for an unknown model, or settings that leave nothing to fit or to validate on."""
-        for name in (self.model, self.conversion_model):
-            if name not in MODELS:
-                raise unknown("response model", name, MODELS)
+        named = [("response model", name, MODELS) for name in (self.model, self.conversion_model)]
+        named += [("model of worth", self.worth, WORTHS), ("treatment of delay", self.delay, DELAYS)]
+        named += [] if self.joint is None else [("joint model", self.joint, JOINT_MODELS)]
+        for kind, name, known in named:
+            if name not in known:
+                raise unknown(kind, name, known)
         if not 0.0 < self.validation_share < 1.0:
             raise InputError(f"validation_share must lie between 0 and 1; got {self.validation_share}")
-        if self.joint is not None and self.joint not in JOINT_MODELS:
-            raise unknown("joint model", self.joint, JOINT_MODELS)
         find_calibrator(self.calibration)
-        if self.worth not in WORTHS:
-            raise unknown("model of worth", self.worth, WORTHS)
+        if self.joint is not None and self.delay == DFM:
+            raise InputError(f"delay={DFM} is a model of conversions, so is joint={self.joint}: choose one of them")
         if self.joint is not None and self.members > 1:
             raise InputError(f"a joint model is fitted once: members must be 1 with joint={self.joint}")
         if self.members < 1:
@@ -110,26 +82,23 @@ class ResponseConfig:
 
     def settings(self, name: str) -> ModelConfig:
         """Return the Config of a model by name, with the number of epochs set where it has one."""
-        config: Any = import_module(f"{models.__name__}.{name}").Config()
-        return replace(config, epochs=self.epochs) if config.trains and self.epochs is not None else config  # type: ignore[no-any-return]
+        config: ModelConfig = self._limited(import_module(f"{models.__name__}.{name}").Config())
+        return config
 
+    def _limited(self, config: Any) -> Any:  # noqa: ANN401 - of whatever model
+        return replace(config, epochs=self.epochs) if config.trains and self.epochs is not None else config
 
-@dataclass(frozen=True)
-class EventReport:
-    """How the model of one event came about.
+    def treatment(self, log: AuctionLog) -> str:
+        """Return what is done about late conversions in a log. Raises InputError where its times are needed."""
+        if self.delay in ("weights", DFM) and "conversion_time" not in log:
+            raise InputError(
+                f"{log.source}: delay={self.delay} needs the column conversion_time; map it, or leave delay at auto"
+            )
+        return ("weights" if "conversion_time" in log else "none") if self.delay == "auto" else self.delay
 
-    model: what was fitted. rows, positives: it was fitted and calibrated on. curve: of the training.
-    calibration: what the calibrator does. note: what a user should know, or "". seconds: of CPU, for all of it.
-    """
-
-    event: str
-    model: str
-    rows: int
-    positives: int
-    curve: Curve
-    calibration: str
-    note: str = ""
-    seconds: float = field(default=0.0, compare=False)
+    def delayed(self, now: float) -> Delayed:
+        """Return the network of conversions and their delay, fitted at the time now."""
+        return Delayed(self._limited(DelayConfig()), now)
 
 
 @dataclass(frozen=True)
@@ -157,22 +126,27 @@ def fit_response(
     Clicks are learned from the rows that were won, conversions from those that were clicked. The last rows in
     time are kept to find the number of epochs and the calibration; then the model is fitted again on all rows, so
     that it knows the latest. weight: (n,) of the rows, such as ctr/selection's. journal: where checkpoints go.
+    Where late conversions are corrected for, those after the log's last row are not known yet.
     Raises InputError when the log knows no clicks, or the model does not suit it.
     """
     if "click" not in log:
         raise InputError(f"{log.source}: the column click is needed to learn who clicks; map it in the mapping file")
+    method = config.treatment(log)
+    log = log if method == "none" else known_by_end(log)
     shown = log.frame["won"].to_numpy()
     clicked = shown & (log.frame["click"].to_numpy() == 1)
-    streams = rng.spawn(3)
-    parts = {"click": _Rows.of(log, shown, "click", weight, journal)}
-    parts["conversion"] = _Rows.of(log, clicked, "conversion", weight, journal)
+    streams = rng.spawn(4)
+    parts = {"click": Rows.of(log, shown, "click", weight, journal)}
+    parts["conversion"] = _late(Rows.of(log, clicked, "conversion", weight, journal), log, config, streams[3])
     if config.joint is not None and parts["conversion"].positives >= config.min_positives:
-        events = _fit_joint(parts, config.joint, config, streams[0], journal)
+        events = fit_together(parts, config.joint, config, streams[0], journal)
     else:
-        names = (config.model, config.conversion_model)
+        chosen = [(name, config.settings(name)) for name in (config.model, config.conversion_model)]
+        if method == DFM:
+            chosen[1] = (DFM, config.delayed(float(log.frame["time"].iloc[-1])))
         events = [
-            _fit_event(part, name, config, stream)
-            for part, name, stream in zip(parts.values(), names, streams[:2], strict=True)
+            fit_event(part, *model, config, stream)
+            for part, model, stream in zip(parts.values(), chosen, streams[:2], strict=True)
         ]
     (click, click_report), (conversion, conversion_report) = events
     converted = log.rows(clicked & (log.frame["conversion"].to_numpy() == 1))
@@ -185,96 +159,22 @@ def fit_response(
     return FittedResponse(click, conversion, worth), FitReport((click_report, conversion_report), note)
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """The rows where an event could happen, their weights, and where the fit's checkpoints go."""
+def _late(rows: Rows, log: AuctionLog, config: ResponseConfig, rng: np.random.Generator) -> Rows:
+    """Return clicked rows with what corrects them for conversions that come after the last row of the log.
 
-    log: AuctionLog
-    event: str
-    weight: FloatArray | None
-    journal: Journal | None
-
-    @classmethod
-    def of(
-        cls, log: AuctionLog, keep: BoolArray, event: str, weight: FloatArray | None, journal: Journal | None
-    ) -> _Rows:
-        """Take the kept rows (n,) of a log and of its weights."""
-        part = None if weight is None else weight[keep]
-        return cls(log.rows(keep), event, part, None if journal is None else journal.at(event))
-
-    @property
-    def positives(self) -> int:
-        """Return how often the event happened; 0 where the log does not record it."""
-        return int(self.log.frame[self.event].sum()) if self.event in self.log else 0
-
-    def part(self, name: str) -> Journal | None:
-        """Return the journal of a part of the work."""
-        return None if self.journal is None else self.journal.at(name)
-
-
-def _fit_event(
-    rows: _Rows, name: str, config: ResponseConfig, rng: np.random.Generator
-) -> tuple[EventModel, EventReport]:
-    """Fit one event; too few give a constant."""
-    event, count = rows.event, len(rows.log)
-    if event not in rows.log:
-        note = f"the log does not record {event}s: their rate is 0"
-        return EventModel(CONSTANT, Constant(0.0)), EventReport(event, CONSTANT, 0, 0, Curve(), IDENTITY.kind, note)
-    if not count:
-        if event == "click":
-            raise InputError(f"{rows.log.source}: no row was won, so nobody saw the ad and there is nothing to learn")
-        note = f"no row was clicked: the rate of {event}s is 0"
-        return EventModel(CONSTANT, Constant(0.0)), EventReport(event, CONSTANT, 0, 0, Curve(), IDENTITY.kind, note)
-    settings, positives = config.settings(name), rows.positives
-    if settings.trains and (count < config.min_rows or min(positives, count - positives) < config.min_positives):
-        rate = (positives + 0.5) / (count + 1.0)
-        note = f"{count} rows, {positives} of them {event}s, are too few for {name}: every row gets the rate {rate:.3g}"
-        report = EventReport(event, CONSTANT, count, positives, Curve(), IDENTITY.kind, note)
-        return EventModel(CONSTANT, Constant(rate)), report
-    clock = time.process_time()
-    model, curve = _fitted(rows, settings, name, config, rng)
-    seconds = time.process_time() - clock
-    report = EventReport(event, name, count, positives, curve, model.calibrator.kind, seconds=seconds)
-    return model, report
-
-
-def _fit_joint(
-    parts: dict[str, _Rows], name: str, config: ResponseConfig, rng: np.random.Generator, journal: Journal | None
-) -> list[tuple[EventModel, EventReport]]:
-    """Fit both events by one network, on all shown rows."""
-    clock = time.process_time()
-    settings = joint_config(name)
-    settings = settings if config.epochs is None else replace(settings, epochs=config.epochs)
-    below = None if journal is None else journal.at(name)
-    click = parts["click"]
-    found = fit_joint(click.log, name, config.validation_share, rng, settings, below, click.weight)
-    seconds, models = time.process_time() - clock, []
-    for part, task, calibrator in zip(parts.values(), found.joint.tasks, found.calibrators, strict=True):
-        model = EventModel(name, task, calibrator)
-        count, positives = len(part.log), part.positives
-        report = EventReport(part.event, name, count, positives, found.curve, calibrator.kind, seconds=seconds)
-        models.append((model, report))
-    return models
-
-
-def _fitted(
-    rows: _Rows, settings: ModelConfig, name: str, config: ResponseConfig, rng: np.random.Generator
-) -> tuple[EventModel, Curve]:
-    """Find epochs and calibration on the last rows, then fit again on all, once for each member."""
-    log, event, weight, count = rows.log, rows.event, rows.weight, len(rows.log)
-    cut = min(max(round(count * (1.0 - config.validation_share)), 1), count - 1)
-    train, valid = log.rows(slice(0, cut)), log.rows(slice(cut, count))
-    predictor, curve = settings.fit(train, valid, event, rng, weight, rows.part("fit"))
-    fresh, late = (valid, slice(cut, None)) if settings.trains else (log, slice(None))
-    if weight is not None:
-        fresh = fresh.resampled(weight[late], rng)
-    calibrator = find_calibrator(config.calibration)(predictor.predict(fresh), fresh.frame[event].to_numpy())
-    streams = [rng, *rng.spawn(config.members - 1)] if settings.trains else [rng]
-    members = tuple(
-        settings.refit(log, event, curve.best, stream, weight, rows.part(f"refit{place}"))
-        for place, stream in enumerate(streams)
-    )
-    return EventModel(name, members[0] if len(members) == 1 else Ensemble(members), calibrator), curve
+    Weights need the rows' own rates, so a first model is fitted with the mean rate in their place.
+    """
+    method = config.treatment(log)
+    if method == "none" or not len(rows.log):
+        return rows
+    now = float(log.frame["time"].iloc[-1])
+    late, note = late_weights(rows.log, now)
+    found = replace(rows, late=late, learned=method == DFM, note=note)
+    if method == DFM or rows.positives < config.min_positives:
+        return found
+    once, name = replace(config, members=1, segments=False), config.conversion_model
+    first, _ = fit_event(replace(found, journal=None), name, config.settings(name), once, rng)
+    return replace(found, late=late_weights(rows.log, now, first.predict(rows.log))[0])
 
 
 def _value(log: AuctionLog, converted: AuctionLog) -> tuple[float, str]:

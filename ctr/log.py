@@ -40,6 +40,7 @@ LOG_SCHEMA = (
     Column("click", "int8", "0/1", 0, "the impression was clicked"),
     Column("conversion", "int8", "0/1", 0, "the click led to a conversion"),
     Column("value", "float64", "currency", 0.0, "worth of the conversion"),
+    Column("conversion_time", "float64", "s", float("nan"), "when the conversion came, as time; NaN: none"),
     Column("reserve", "int64", "micro-currency", 0, "floor price of the slot"),
     Column("segment", "str", "-", "all", "user segment, for targeting"),
     Column("pctr", "float64", "probability", float("nan"), "click prediction that came with the log"),
@@ -60,7 +61,8 @@ class AuctionLog:
     source: where it came from, for messages.
     multi: names of the categorical columns whose cells hold several values, separated by commas.
 
-    Raises InputError when a column is missing or of the wrong dtype, or when time is missing or runs backwards.
+    Raises InputError when a column is missing or of the wrong dtype, when time is missing or runs backwards, or when a
+    conversion comes before its row.
     """
 
     frame: pd.DataFrame
@@ -90,6 +92,9 @@ class AuctionLog:
             raise InputError(f"{self.source}: row {int(np.argmin(np.isfinite(time)))} has no time")
         if (np.diff(time) < 0).any():
             raise InputError(f"{self.source}: time runs backwards; sort the rows by time (stable) first")
+        early = self.frame["conversion_time"].to_numpy() < time
+        if early.any():
+            raise InputError(f"{self.source}: row {int(np.argmax(early))} has a conversion_time before its own time")
 
     def __len__(self) -> int:
         """Return the number of opportunities."""

@@ -29,10 +29,13 @@ MICROS_PER_UNIT = MappingProxyType({"cpm": 1_000, "currency": 1_000_000, "micros
 SECONDS_PER_UNIT = MappingProxyType({"us": 1e-6, "ms": 1e-3, "s": 1.0, "hours": 3600.0, "days": 86400.0})
 """Seconds in one unit of a numeric time column."""
 
-FIELDS = ("time", "price", "bid", "reserve", "won", "click", "conversion", "value", "pctr", "segment", "id")
+FIELDS = (
+    *("time", "price", "bid", "reserve", "won", "click", "conversion", "conversion_time", "value", "pctr"),
+    *("segment", "id"),
+)
 """The keys of a mapping that name one column each."""
 
-OUTCOMES = ("price", "won", "click", "conversion", "value", "id")
+OUTCOMES = ("price", "won", "click", "conversion", "conversion_time", "value", "id")
 """Fields whose column cannot be a feature: they are known after the auction only, or identify the row."""
 
 
@@ -86,7 +89,8 @@ class Mapping(Spec):
     """Which column is what. Columns that are not named are ignored.
 
     price: the lowest bid that wins. won: 0/1; without it every row was shown at a known price; a lost row may leave
-    its price empty, and then needs a bid. counts: click and conversion are counts, above 0 means 1.
+    its price empty, and then needs a bid. counts: click and conversion are counts, above 0 means 1. conversion_time:
+    when the conversion came, written as time is; read where there is a conversion only.
     duplicates: "id" sets rows of an id seen before aside, "row" rows equal in every column, "keep" none; by default
     id where one is mapped, else row where stamps are exact (a table by the hour has equal rows of different people).
     layouts: the column lists of a known format, each separated by blanks; a file is recognised by them in any order
@@ -103,6 +107,7 @@ class Mapping(Spec):
     won: Name | None = None
     click: Name | None = None
     conversion: Name | None = None
+    conversion_time: Name | None = None
     value: MoneyColumn | None = None
     pctr: Name | None = None
     segment: Name | None = None
@@ -153,6 +158,7 @@ class Mapping(Spec):
     @model_validator(mode="after")
     def _sensible(self) -> Self:
         needs = {"won": ("price", "bid"), "conversion": ("click",), "value": ("conversion",)}
+        needs |= {"conversion_time": ("conversion",)}
         needs |= {"headerless": ("layouts",)} | ({"duplicates": ("id",)} if self.duplicates == "id" else {})
         for key, others in needs.items():
             lacking = [other for other in others if getattr(self, key) and not getattr(self, other)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,6 +14,7 @@ from bidpilot.ctr.constant import Constant
 from bidpilot.ctr.errors import unknown
 from bidpilot.ctr.fields import from_json
 from bidpilot.ctr.names import JOINT_MODELS, MODELS
+from bidpilot.ctr.segment_calibration import SegmentShifts
 from bidpilot.ctr.storage import load_model, save_model
 from bidpilot.ctr.types import FloatArray, Response
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 CONSTANT = "constant"
 """Name of what stands in for a model where events are too few to fit one."""
+
+DFM = "dfm"
+"""Name of the network of conversions and their delay (ctr/delay), as a model."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +55,23 @@ class Ensemble:
 
 @dataclass(frozen=True)
 class EventModel:
-    """The calibrated probability of one event. model: name of the model, or "constant"."""
+    """The calibrated probability of one event.
+
+    model: name of the model, or "constant". segments: what is corrected by segment after calibration, if anything.
+    """
 
     model: str
     predictor: Predictor
     calibrator: Calibrator = IDENTITY
+    segments: SegmentShifts | None = None
 
     def predict(self, log: AuctionLog) -> FloatArray:
         """Return the calibrated probability (n,)."""
-        return self.predictor.predict(log) if self.model == CONSTANT else self.calibrator(self.predictor.predict(log))
+        p = self.predictor.predict(log)
+        if self.model == CONSTANT:
+            return p
+        calibrated = self.calibrator(p)
+        return calibrated if self.segments is None else self.segments(calibrated, log.frame["segment"])
 
     def one_of(self, place: int, count: int) -> EventModel:
         """Return one of the members, where there are so many; a single model is every one of them."""
@@ -67,7 +79,7 @@ class EventModel:
             return self
         if len(self.predictor.members) != count:
             raise ValueError(f"an ensemble of {len(self.predictor.members)} beside one of {count}")
-        return EventModel(self.model, self.predictor.members[place], self.calibrator)
+        return replace(self, predictor=self.predictor.members[place])
 
 
 @dataclass(frozen=True)
@@ -90,6 +102,9 @@ class FittedResponse:
             settings[event] = {"model": part.model, **part.predictor.settings()}
             tensors |= {f"{event}.weights.{name}": array for name, array in part.predictor.tensors().items()}
             tensors |= {f"{event}.calibrator.{name}": array for name, array in part.calibrator.to_arrays().items()}
+            if part.segments is not None:
+                settings[event]["segments"] = list(part.segments.names)
+                tensors |= {f"{event}.segments.{name}": array for name, array in part.segments.to_arrays().items()}
         save_model(folder, "response", settings, tensors)
 
     @property
@@ -113,14 +128,16 @@ def _restore(settings: dict[str, Any], tensors: dict[str, npt.NDArray[Any]], eve
     name, calibrator = settings["model"], Calibrator.from_arrays(_below(tensors, f"{event}.calibrator."))
     if name == CONSTANT:
         return EventModel(CONSTANT, Constant(settings["rate"]))
-    if name not in (*MODELS, *JOINT_MODELS):
-        raise unknown("response model", name, (*MODELS, *JOINT_MODELS))
-    weights = _below(tensors, f"{event}.weights.")
+    if name not in (*MODELS, *JOINT_MODELS, DFM):
+        raise unknown("response model", name, (*MODELS, *JOINT_MODELS, DFM))
+    weights, segments = _below(tensors, f"{event}.weights."), None
+    if "segments" in settings:
+        segments = SegmentShifts.from_arrays(settings["segments"], _below(tensors, f"{event}.segments."))
     if "members" not in settings:
-        return EventModel(name, _predictor(name, settings, weights), calibrator)
+        return EventModel(name, _predictor(name, settings, weights), calibrator, segments)
     parts = enumerate(settings["members"])
     members = tuple(_predictor(name, part, _below(weights, f"{place}.")) for place, part in parts)
-    return EventModel(name, Ensemble(members), calibrator)
+    return EventModel(name, Ensemble(members), calibrator, segments)
 
 
 def _predictor(name: str, settings: dict[str, Any], tensors: dict[str, npt.NDArray[Any]]) -> Predictor:
@@ -130,6 +147,10 @@ def _predictor(name: str, settings: dict[str, Any], tensors: dict[str, npt.NDArr
 
         joint = joint_config(name, from_json(settings["config"])).restore(settings, tensors)
         return joint.tasks[TASKS.index(settings["task"])]
+    if name == DFM:
+        from bidpilot.ctr.delay import DelayConfig  # torch
+
+        return DelayConfig(**from_json(settings["config"])).restore(settings, tensors)
     config = import_module(f"{models.__name__}.{name}").Config(**from_json(settings["config"]))
     predictor: Predictor = config.restore(settings, tensors)
     return predictor

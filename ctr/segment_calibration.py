@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+import pandas as pd
 
-from bidpilot.ctr.calibration import LIMIT, Calibrator, logit, sigmoid
-from bidpilot.ctr.calibrators import find_calibrator
-from bidpilot.ctr.errors import InputError
+from bidpilot.ctr.calibration import LIMIT, check_probabilities, logit, sigmoid
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import numpy.typing as npt
 
     from bidpilot.ctr.types import FloatArray, IntArray
@@ -31,58 +32,53 @@ LEAP = 2.0
 
 
 @dataclass(frozen=True, eq=False)
-class SegmentCalibrator:
-    """An overall calibrator, then shift (S,) on the log-odds of each segment. spread: log-sd of the factors."""
+class SegmentShifts:
+    """The shift (S,) on the log-odds of each named segment. spread: log-sd of the segments' factors."""
 
-    overall: Calibrator
+    names: tuple[str, ...]
     shift: FloatArray
     spread: float
 
-    def __call__(self, p: FloatArray, segment: IntArray) -> FloatArray:
-        """Return calibrated probabilities (n,) of predictions p (n,) in segments (n,).
+    def __call__(self, p: FloatArray, segment: npt.ArrayLike) -> FloatArray:
+        """Return the probabilities (n,) of calibrated predictions p (n,) in segments (n,) of these names.
 
-        A segment outside 0..S-1 was not seen when this was fitted: it gets the overall calibration.
+        A segment that was not seen when this was fitted keeps the overall calibration.
         """
-        known = (segment >= 0) & (segment < len(self.shift))
-        shift = np.where(known, np.append(self.shift, 0.0)[np.where(known, segment, -1)], 0.0)
-        return sigmoid(np.clip(logit(self.overall(p)) + shift, -LIMIT, LIMIT))
+        place = pd.Index(self.names).get_indexer(pd.Index(np.asarray(segment, dtype=object)))
+        shift = np.append(self.shift, 0.0)[place]
+        return sigmoid(np.clip(logit(p) + shift, -LIMIT, LIMIT))
 
     @property
     def kind(self) -> str:
         """Say what it does."""
-        return f"{self.overall.kind}; {len(self.shift)} segments, odds apart by a factor of {np.exp(self.spread):.3f}"
+        return f"{len(self.shift)} segments, odds apart by a factor of {np.exp(self.spread):.3f}"
 
     def to_arrays(self) -> dict[str, FloatArray]:
-        """Return the knots of the overall calibrator, the shifts and their spread."""
-        return self.overall.to_arrays() | {"shift": self.shift, "spread": np.array([self.spread])}
+        """Return the shifts and their spread; the names are text and are saved beside them."""
+        return {"shift": self.shift, "spread": np.array([self.spread])}
 
     @classmethod
-    def from_arrays(cls, arrays: dict[str, FloatArray]) -> Self:
+    def from_arrays(cls, names: Iterable[str], arrays: dict[str, FloatArray]) -> Self:
         """Rebuild what to_arrays returned."""
-        return cls(Calibrator.from_arrays(arrays), arrays["shift"], float(arrays["spread"][0]))
+        return cls(tuple(names), arrays["shift"], float(arrays["spread"][0]))
 
 
-def fit_segment_calibrator(
-    p: FloatArray, y: npt.ArrayLike, segment: IntArray, segments: int, method: str = "isotonic"
-) -> SegmentCalibrator:
-    """Fit to p (n,), outcomes y (n,) in 0/1 and segments (n,) in 0..segments-1 of rows that the model has not seen.
+def fit_segment_shifts(p: FloatArray, y: npt.ArrayLike, segment: npt.ArrayLike) -> SegmentShifts:
+    """Fit to calibrated p (n,), outcomes y (n,) in 0/1 and segments (n,) of rows that the model has not seen.
 
-    method: of the overall calibration, a name of CALIBRATORS. Empirical Bayes: the spread maximises the likelihood
-    of all segments by EM, each segment's posterior taken as normal (Breslow & Clayton 1993). Raises InputError for an
-    unknown method, a prediction that is no probability, or a segment out of range.
+    Empirical Bayes: the spread maximises the likelihood of all segments by EM, each segment's posterior taken as normal
+    (Breslow & Clayton 1993). Raises InputError for a prediction that is no probability.
     """
-    wrong = np.flatnonzero((segment < 0) | (segment >= segments))
-    if len(wrong):
-        raise InputError(f"a segment must lie in 0..{segments - 1}; row {wrong[0]} has {segment[wrong[0]]}")
-    overall = find_calibrator(method)(p, y)
-    score, label = logit(overall(p)), np.asarray(y, dtype=np.float64)
-    shift, spread = np.zeros(segments), START
+    check_probabilities(p)
+    names, place = np.unique(np.asarray(segment, dtype=object), return_inverse=True)
+    score, label = logit(p), np.asarray(y, dtype=np.float64)
+    shift, spread = np.zeros(len(names)), START
     for _ in range(ROUNDS):
-        shift, variance = _round(score, label, segment, shift, spread)
+        shift, variance = _round(score, label, place, shift, spread)
         before, spread = spread, max(float(np.sqrt(np.mean(shift**2 + variance))), LEAST)
         if abs(spread - before) < ENOUGH * before:
             break
-    return SegmentCalibrator(overall, shift, spread)
+    return SegmentShifts(tuple(map(str, names)), shift, spread)
 
 
 def _round(

@@ -60,6 +60,10 @@ class Scorer:
                 f"model {model.model!r} is no single network; only those are exported to ONNX "
                 "(of an ensemble: one of the response's .members)"
             )
+        if model.segments is not None:
+            raise InputError(
+                f"model {model.model!r} is corrected by segment, which a scorer of fields cannot see; fit it without"
+            )
         encoder = model.predictor.encoder
         widths = encoder.fields, sum(encoder.bags), encoder.numbers
         content = network_bytes(model.predictor.network, widths)

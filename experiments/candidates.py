@@ -76,9 +76,9 @@ def fit_candidates(
     journal: Journal | None = None,
 ) -> list[Candidate]:
     """Fit every candidate, the one to use first: that with the lowest log loss on the last training rows."""
-    names, model = candidate_models(settings, train), settings.model
-    found = []
-    for name, stream in zip(names, rng.spawn(len(names)), strict=True):
+    model, seed, found = settings.model, int(rng.integers(2**63)), []
+    for name in candidate_models(settings, train):
+        stream = np.random.default_rng([seed, *name.encode()])  # its own, whichever others are fitted
         config = ResponseConfig(
             model=name if model.joint is None else PLAIN[0],
             epochs=model.epochs,
@@ -86,6 +86,8 @@ def fit_candidates(
             joint=model.joint,
             worth=model.worth,
             calibration=model.calibration,
+            segments=model.segments,
+            delay=model.delay,
         )
         part = None if journal is None else journal.at(name)
         found.append(Candidate(name, *fit_response(train, config, stream, weight, part)))

@@ -49,7 +49,10 @@ class ModelSettings(_Frozen):
     seeds, whose mean predicts; more than one give simulated days a market each. selection: weight rows by 1 / P(win at
     the logged bid), at most this many times the mean; None: rows weigh alike. joint: a model of clicks and conversions
     together, in place of kind. worth: of a conversion, the same for all or log-normal given the features. calibration:
-    how predictions are made to agree with what happened on the last training rows. prices: the law of prices to beat,
+    how predictions are made to agree with what happened on the last training rows. segments: each segment's odds are
+    made to agree, too, as far as its clicks tell. delay: what is done about conversions that may still come; weights:
+    clicks so far are weighted to stand for final ones; dfm: a network of conversions and their delay; auto: weights
+    where the log has the column conversion_time; none: labels are taken as they are. prices: the law of prices to beat,
     by name; auto: the likeliest of several on the last training rows.
     """
 
@@ -60,6 +63,8 @@ class ModelSettings(_Frozen):
     joint: str | None = None
     worth: Literal["mean", "lognormal"] = "mean"
     calibration: Literal["isotonic", "odds", "platt", "temperature", "none"] = "isotonic"
+    segments: bool = False
+    delay: Literal["auto", "weights", "dfm", "none"] = "auto"
     prices: str = AUTO
 
     @property

@@ -12,6 +12,7 @@ import pandas as pd
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.evaluation import evaluate_response
 from bidpilot.ctr.files import write_atomically
+from bidpilot.ctr.lateness import ripe
 from bidpilot.ctr.log import SECONDS_PER_DAY
 from bidpilot.ctr.metrics import reliability
 from bidpilot.ctr.outlook import Level, Outlook, carried, volume_levels
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bidpilot.ctr.log import AuctionLog
-    from bidpilot.ctr.types import FloatArray
+    from bidpilot.ctr.types import BoolArray, FloatArray
     from bidpilot.experiments.config import Settings
     from bidpilot.experiments.run import Run
 
@@ -55,7 +56,8 @@ def fit(run: Run, source: Source | None = None, *, resume: bool = False) -> pd.D
     of_prices = stream(settings.seed, "prices")
     known = source.train.frame["price_known"].any()
     market = fit_market(settings, source, response, goal, of_prices) if known else None
-    quality, calibration = _quality(source, response, stream(settings.seed, "metrics"))
+    final = ripe(source.log)[-len(source.held_out) :]
+    quality, calibration = _quality(source, response, final, stream(settings.seed, "metrics"))
     compared = candidate_table(candidates, source.held_out, stream(settings.seed, "candidates"))
     run.begin()
     if len(source.quarantine):
@@ -68,7 +70,7 @@ def fit(run: Run, source: Source | None = None, *, resume: bool = False) -> pd.D
         if len(table):
             run.write_table(name, table)
     facts = source.facts | {"train_rows": len(source.train), "held_out_rows": len(source.held_out)}
-    notes = [part for part in (*report.notes, note, weighed) if part]
+    notes = [part for part in (*report.notes, told_young(source.held_out, final), note, weighed) if part]
     notes += market.notes if market else []
     run.note(log=facts, model=report.events[0].model, model_notes=notes, model_advice=advice(compared))
     run.finish("fit")
@@ -198,15 +200,28 @@ def _save_market(beliefs: Beliefs, prices: ChosenPrices, folder: Path) -> None:
     write_atomically(folder / "beliefs.json", json.dumps(known, indent=1))
 
 
-def _quality(source: Source, response: FittedResponse, rng: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Measure the models on the held-out rows that were shown: the quality table and the calibration curves."""
+def told_young(held_out: AuctionLog, final: BoolArray) -> str:
+    """Say how many clicks are too young to judge conversions by; final: (n,) rows that are not. Empty for none."""
+    clicked = held_out.frame["click"].to_numpy() == 1
+    young = int((clicked & ~final).sum())
+    told = f"{young:,} of {clicked.sum():,} held-out clicks may still convert: conversions are judged on the others"
+    return told if young else ""
+
+
+def _quality(
+    source: Source, response: FittedResponse, final: BoolArray, rng: np.random.Generator
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Measure the models on the held-out rows that were shown: the quality table and the calibration curves.
+
+    final: (n,) rows whose conversion is no longer open.
+    """
     held_out = source.held_out
     truth = source.truth.rows(slice(-len(held_out), None)) if source.truth else None
-    quality = evaluate_response(response, held_out, rng, truth)
+    quality = evaluate_response(response, held_out, rng, truth, final)
     predicted = response.predict(held_out)
     frame, curves = held_out.frame, []
     shown = frame["won"].to_numpy()
-    clicked = shown & (frame["click"] == 1).to_numpy()
+    clicked = shown & final & (frame["click"] == 1).to_numpy()
     for event, rate, rows in (("click", predicted.pctr, shown), ("conversion", predicted.pcvr, clicked)):
         if event in held_out and rows.sum() > 1:
             curve = reliability(frame[event].to_numpy()[rows] == 1, rate[rows])

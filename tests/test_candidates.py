@@ -83,3 +83,13 @@ def test_a_joint_model_takes_the_place_of_all_and_a_constant_is_no_choice(log: A
     assert [each.response.click.model for each in found] == [found[0].name] == ["esmm"]
     few = fit_candidates(settings("logistic"), log.rows(slice(0, 60)), np.random.default_rng(1))
     assert "too few clicks" in advice(candidate_table(few, log, np.random.default_rng(2)))
+
+
+def test_a_model_is_the_same_whichever_others_are_named(log: AuctionLog) -> None:
+    train = log.rows(slice(0, 3_000))
+    alone, both = (
+        {each.name: each for each in fit_candidates(settings(kind, epochs=1), train, np.random.default_rng(1))}
+        for kind in ("deepfm", "logistic,deepfm")
+    )
+    p, q = (found["deepfm"].response.predict(train).pctr for found in (alone, both))
+    assert p.tobytes() == q.tobytes()

@@ -23,6 +23,7 @@ FULL: dict[str, Any] = {
     "reserve": {"column": "floor", "unit": "cpm"},
     "click": "click",
     "conversion": "conv",
+    "conversion_time": "came",
     "value": {"column": "worth", "unit": "currency"},
     "pctr": "pctr",
     "id": "id",
@@ -37,6 +38,7 @@ GOOD = {
     "floor": "1",
     "click": "1",
     "conv": "1",
+    "came": "9000",
     "worth": "9.5",
     "pctr": "0.1",
     "id": "good",
@@ -89,6 +91,10 @@ def full(**changes: object) -> Mapping:
         (LOST | {"click": "1"}, "click without win", "click"),
         ({"conv": "yes"}, "conversion not 0 or 1", "conv"),
         ({"click": "0"}, "conversion without click", "conv"),
+        ({"came": ""}, "conversion without readable time", "came"),
+        ({"came": "soon"}, "conversion without readable time", "came"),
+        ({"came": "1e300"}, "conversion without readable time", "came"),
+        ({"came": "4.9"}, "conversion before its row", "came"),
         ({"worth": ""}, "value not a finite number", "worth"),
         ({"worth": "-3"}, "value negative", "worth"),
         ({"worth": "1e300"}, "value too large", "worth"),
@@ -280,7 +286,7 @@ def test_the_quarantine_file(tmp_path: Path) -> None:
     assert list(read) == ["line", "rule", "column", "value", "row"]
     assert read["line"].tolist() == ["3", "4", "5", "6", "7"]
     assert read["value"].tolist() == ["'=1+1", "'-7", "#0", "'@x", "é"]
-    assert read["row"][0] == '5,1,=1+1,3,1,1,1,9.5,0.1,#1,"a""b",31'
+    assert read["row"][0] == '5,1,=1+1,3,1,1,1,9000,9.5,0.1,#1,"a""b",31'
     assert [file.name for file in tmp_path.iterdir()] == ["quarantine.csv"], "no temporary file is left"
 
 
@@ -302,3 +308,15 @@ def test_a_quarantine_file_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be written"):
         write_quarantine(quarantine, tmp_path / "taken")
     assert {file.name for file in tmp_path.iterdir()} == {"file", "taken"}
+
+
+def test_times_of_conversions_are_read_where_there_is_one() -> None:
+    """On the clock of time, and never before it, though rows of a coarse stamp are spread over it."""
+    columns = clean(cells({"came": "65"}, {"conv": "0", "worth": "", "came": "-1"}), full()).columns
+    assert columns["conversion_time"][0] == 65.0
+    assert np.isnan(columns["conversion_time"][1])
+    coarse = full(time={"column": "ts", "unit": "s", "resolution": 100.0})
+    late = clean(cells(*[{"came": "65"}] * 4), coarse).columns
+    assert late["time"].tolist() == [5.0, 30.0, 55.0, 80.0]
+    assert late["conversion_time"].tolist() == [65.0, 65.0, 65.0, 80.0]
+    assert "conversion_time" not in clean(cells({}), full(conversion_time=None)).columns

@@ -107,3 +107,10 @@ def test_a_log_may_be_empty() -> None:
     log = AuctionLog.from_columns({"time": []})
     assert len(log) == len(log.hour) == 0
     assert tuple(log.frame.columns) == SCHEMA_NAMES
+
+
+def test_a_conversion_before_its_row_is_refused() -> None:
+    log = log_of(conversion_time=[np.nan, 10.0, 90.0])
+    assert log.frame["conversion_time"].tolist()[:2] == [10.0, 90.0]
+    with pytest.raises(InputError, match=r"my log: row 1 has a conversion_time before its own time"):
+        log_of(conversion_time=[np.nan, 10.0, 19.0])

@@ -250,16 +250,17 @@ def test_a_misspelt_header_is_never_taken_for_a_row(data: Path, tmp_path: Path) 
 
 
 def test_the_example_reads_a_log_of_its_columns(tmp_path: Path) -> None:
-    header = "timestamp,won,price,bid,click,conversion,revenue,auction_id,segment,site,device,country,age"
+    header = "timestamp,won,price,bid,click,conversion,converted_at,revenue,auction_id,segment,site,device,country,age"
     rows = [
-        "2024-05-01T10:00:00Z,1,1.5,2,1,1,20,a1,new,s,phone,NO,31",
-        "2024-05-01T10:00:01Z,0,,2,0,0,,a2,old,s,tv,NA,",
+        "2024-05-01T10:00:00Z,1,1.5,2,1,1,2024-05-01T12:00:00Z,20,a1,new,s,phone,NO,31",
+        "2024-05-01T10:00:01Z,0,,2,0,0,,,a2,old,s,tv,NA,",
     ]
     frame = read_log(written(tmp_path, "\n".join([header, *rows])), mapping=SHIPPED / "example.yaml").log.frame
     assert frame["price"].tolist() == [1_500, 0]
     assert frame["price_known"].tolist() == [True, False]
     assert frame["country"].tolist() == ["NO", "NA"]
     assert frame["value"].tolist() == [20.0, 0.0]
+    assert (frame["conversion_time"] - frame["time"]).tolist()[0] == 7_200.0
 
 
 def test_the_quarantine_is_a_frame(tmp_path: Path) -> None:

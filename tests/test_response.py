@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -279,3 +280,38 @@ def test_nothing_won_is_nothing_to_learn_and_no_click_is_no_conversion() -> None
     fitted, report = fit_response(nobody, ResponseConfig(), np.random.default_rng(0))
     assert set(fitted.predict(nobody).pcvr.tolist()) == {0.0}
     assert "no row was clicked" in " ".join(report.notes)
+
+
+@pytest.mark.parametrize(("joint", "members"), [(None, 2), ("esmm", 1)])
+def test_a_segment_that_the_model_cannot_see_is_corrected_and_a_small_one_is_shrunk(
+    joint: str | None, members: int, tmp_path: Path
+) -> None:
+    """No feature tells segments apart: b clicks three times as often as the others, and c, of 60 rows, seems to."""
+    rng, n = np.random.default_rng(0), 24_000
+    segment = np.where(rng.random(n) < 0.2, "b", rng.choice(["a", "d", "e", "f"], n)).astype(object)
+    segment[::400] = "c"
+    click = rng.random(n) < np.where(segment == "b", 0.3, 0.1)
+    click[segment == "c"] = np.arange(60) % 10 < 3
+    columns = {"time": np.arange(n) * 1.0, "click": click, "conversion": click & (rng.random(n) < 0.2)}
+    columns |= {"segment": segment, "site": rng.choice(["x", "y"], n)}
+    log = AuctionLog.from_columns(columns, categorical=("site",))
+    config = ResponseConfig(model="logistic", epochs=3, joint=joint, members=members)
+    plain, (fitted, report) = (
+        fit_response(log, each, np.random.default_rng(1)) for each in (config, replace(config, segments=True))
+    )
+    before, p = plain[0].predict(log).pctr, fitted.predict(log).pctr
+    assert before[segment == "b"].mean() == pytest.approx(0.14, rel=0.1)
+    means = [p[np.isin(segment, list(names))].mean() for names in ("adef", "b", "c")]
+    np.testing.assert_allclose(means[:2], [0.1, 0.3], rtol=0.15)
+    assert 0.1 < means[2] < 0.24, "the twelve rows of the last fifth are few"
+    assert "6 segments" in report.events[0].calibration
+    fitted.save(tmp_path)
+    again = FittedResponse.load(tmp_path)
+    assert again.predict(log).pctr.tobytes() == p.tobytes()
+    assert again.members[0].click.segments is not None
+
+
+def test_a_log_without_a_click_is_told_plainly() -> None:
+    nobody = _small(click=np.zeros(200, np.int8))
+    _, report = fit_response(nobody, ResponseConfig(), np.random.default_rng(0))
+    assert "not one of 200 rows has a click" in report.notes[0]

@@ -96,7 +96,7 @@ def test_the_network_is_the_one_fitted_in_memory(tmp_path: Path, change: dict[st
     config = replace(Config(epochs=2, fields=SETTINGS), **change)  # type: ignore[arg-type]
     log = written(tmp_path, table(600).drop(columns="unused"))
     fitted, curve = fit_parquet(log, config, "click", np.random.default_rng(5), tmp_path / "cache")
-    whole = read_log(log.paths[0], mapping=tmp_path / "mine.yaml").log
+    whole = read_log(log.files[0], mapping=tmp_path / "mine.yaml").log
     parts = whole.rows(slice(0, 480)), whole.rows(slice(480, None))
     other, expected = config.fit(*parts, "click", np.random.default_rng(5))
     assert curve == expected
@@ -136,8 +136,8 @@ def test_a_run_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mon
 def test_files_follow_each_other_and_those_to_validate_on_may_be_given(tmp_path: Path) -> None:
     frame = table(500)
     first, second = written(tmp_path, frame[:310], "1.parquet"), written(tmp_path, frame[310:], "2.parquet")
-    both = ParquetLog(first.paths + second.paths, first.mapping, validation_share=0.38)
-    apart = ParquetLog(first.paths, first.mapping, valid=second.paths)
+    both = ParquetLog(first.files + second.files, first.mapping, validation_share=0.38)
+    apart = ParquetLog(first.files[0], first.mapping, valid=second.files[0])
     assert both.cut == apart.cut == 310
     found = [encode_parquet(log, SETTINGS, "click", tmp_path / "cache") for log in (both, apart)]
     assert found[0].encoder == found[1].encoder
@@ -186,7 +186,7 @@ def test_coarse_stamps_are_taken_as_they_are(tmp_path: Path, monkeypatch: pytest
     text = "time: {column: h, unit: hours, resolution: 3600}\nclick: c\ncategorical: [site]\n"
     log = written(tmp_path, frame, mapping=text)
     encoder, train, valid = encode_parquet(log, FieldSettings(), "click", tmp_path / "cache")
-    whole = read_log(log.paths[0], mapping=tmp_path / "mine.yaml").log
+    whole = read_log(log.files[0], mapping=tmp_path / "mine.yaml").log
     ids = np.concatenate([train.fields.ids, valid.fields.ids])
     assert (ids == encoder.transform(whole).ids).all()
     daily = written(tmp_path, frame, mapping=text.replace("3600", "86400"))

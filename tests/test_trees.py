@@ -10,6 +10,7 @@ import pytest
 
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.fields import FieldEncoder, FieldSettings
+from bidpilot.ctr.forest import Forest
 from bidpilot.ctr.log import AuctionLog
 from bidpilot.ctr.models import trees
 from bidpilot.ctr.models.ftrl import Labels
@@ -44,7 +45,7 @@ def test_our_arrays_predict_what_scikit_learn_predicts() -> None:
     codes, x = config._code(log, rows, rng)
     assert codes.categories == (1,)
     model = config._model(80, codes, rng, early_stopping=False).fit(x, rows.label)
-    forest = trees.Forest.of(model, 80)
+    forest = Forest.of(model, 80)
     assert forest.goes_left.any()
     assert np.isnan(codes.read(fresh)[:, 1]).any()
     assert np.isnan(codes.read(fresh)[:, 2]).any()
@@ -52,7 +53,7 @@ def test_our_arrays_predict_what_scikit_learn_predicts() -> None:
         ours = 1 / (1 + np.exp(-forest.scores(seen)))
         np.testing.assert_allclose(ours, model.predict_proba(seen)[:, 1], rtol=0, atol=1e-12)
     stages = list(model.staged_predict_proba(x))
-    ours = 1 / (1 + np.exp(-trees.Forest.of(model, 10).scores(x)))
+    ours = 1 / (1 + np.exp(-Forest.of(model, 10).scores(x)))
     np.testing.assert_allclose(ours, stages[9][:, 1], rtol=0, atol=1e-12)
 
 

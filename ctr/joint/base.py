@@ -197,11 +197,17 @@ class Task:
 
 @dataclass(frozen=True)
 class JointFit:
-    """How a joint model came about. calibrators: of both probabilities, from the rows kept for validation."""
+    """How a joint model came about.
+
+    calibrators: of both probabilities, from the rows kept for validation. early, valid: the model that has not seen
+    those, and those, as often as their weights say.
+    """
 
     joint: TrainedJoint
     curve: Curve
     calibrators: tuple[Calibrator, Calibrator]
+    early: TrainedJoint
+    valid: AuctionLog
 
 
 def fit_joint(
@@ -228,7 +234,7 @@ def fit_joint(
     if weight is not None:
         valid = valid.resampled(weight[cut:], rng)
     calibrators = _calibrators(early, valid)
-    return JointFit(settings.refit(shown, curve.best, rng, weight, again), curve, calibrators)
+    return JointFit(settings.refit(shown, curve.best, rng, weight, again), curve, calibrators, early, valid)
 
 
 def joint_config(name: str, settings: dict[str, Any] | None = None) -> JointConfig:
