@@ -205,7 +205,7 @@ def test_a_policy_that_does_not_answer_as_its_probes_is_refused(path: Path, tmp_
         ({"actor": ACTOR | {"head": "level", "levels": "many"}}, "not a complete policy bundle"),
         (
             {"scenario": {"environment": "racing"}},
-            "unknown environment 'racing'; known: ad_selection, allocation, pacing, targeting",
+            "unknown environment 'racing'; known: ad_selection, allocation, pacing, shading, targeting",
         ),
         ({"scenario": {"colour": 1}}, "not a complete policy bundle"),
         ({"parts": []}, "not a complete policy bundle"),

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from bidpilot.agents.callbacks import Watch
-from bidpilot.agents.learned import Actor
 from bidpilot.agents.names import FROM_LOGS
 from bidpilot.agents.offline import bc, imitation, iql, td3bc
 from bidpilot.ctr.errors import InputError
-from bidpilot.envs.bidding import BiddingEnv
 from bidpilot.envs.scenario import Scenario
 from bidpilot.envs.scenarios import make
 from bidpilot.envs.traffic_law import TrafficLaw
 from bidpilot.experiments import learn as module
 from bidpilot.experiments.config import LearnerSettings
 from bidpilot.experiments.learn import Task, check_resumable, learn
+
+if TYPE_CHECKING:
+    from bidpilot.agents.learned import Actor
+    from bidpilot.envs.bidding import BiddingEnv
 
 SMALL = Scenario("targeting", prior=20.0, traffic=TrafficLaw(opportunities=300.0, ticks=8, segments=3, once=False))
 
@@ -29,8 +32,7 @@ def env() -> BiddingEnv:
 
 def observed(_: Actor) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
     """Return one observation twice."""
-    seen, _ = env().reset(seed=1)
-    return np.stack([seen, seen])
+    return np.stack([env().reset(seed=1)[0]] * 2)
 
 
 TASK = Task(env, lambda actor: np.array([-float(np.abs(actor.weights[0]).sum())]), observed, 3)
@@ -56,5 +58,5 @@ def test_what_learns_from_logs_leaves_no_checkpoints() -> None:
 
 
 def test_the_settings_name_every_learner() -> None:
-    with pytest.raises(ValueError, match="'pp0' is no learner; name one of ppo, .*, imitation, bc, td3bc, iql"):
+    with pytest.raises(ValueError, match=r"'pp0' is no learner; name one of ppo, .*, imitation, bc, td3bc, iql"):
         LearnerSettings(algorithm="pp0")

@@ -29,7 +29,7 @@ from bidpilot.experiments.suite.contenders import (
 )
 from bidpilot.experiments.suite.days import Sizes
 from bidpilot.experiments.suite.families import MARKETS, SEATS, Claim, MarketFamily, find_families
-from bidpilot.experiments.suite.learners import policy_folder
+from bidpilot.experiments.suite.kept import policy_folder
 from bidpilot.experiments.suite.marketplace import (
     EXPECTED,
     arena_of,

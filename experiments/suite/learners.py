@@ -77,10 +77,10 @@ def train_policy(root: Path, family: Family, seed: int, sizes: Sizes) -> None:
         trained = _by_ppo(family.steps, env, score, met, stream_seed(seed))
     policy = LearnedPolicy(trained.actor, scenario, forecast)
     spent = {"seconds": time.monotonic() - started, "cpu_seconds": time.process_time() - busy, "seed": seed}
-    spent |= {"with": made_with(family, sizes)}
+    told = {"trained": spent | {"with": made_with(family, sizes)}}
     write_atomically(folder / "policy.safetensors", save(policy_tensors(policy)))
     write_atomically(folder / "learning.csv", trained.curve.to_csv(index=False))
-    write_atomically(folder / "policy.json", json.dumps(policy_settings(policy) | {"trained": spent}, indent=1))
+    write_atomically(folder / "policy.json", json.dumps(policy_settings(policy) | told, indent=1))
 
 
 def load_policy(root: Path, family: Family, seed: int) -> LearnedPolicy:
