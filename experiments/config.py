@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
-from bidpilot.agents.names import LEARNERS
+from bidpilot.agents.names import FROM_LOGS, LEARNERS
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.files import write_atomically
 from bidpilot.ctr.names import JOINT_MODELS, MODELS, PRICE_MODELS
@@ -100,8 +100,9 @@ class ModelSettings(_Frozen):
 class LearnerSettings(_Frozen):
     """The learner: algorithm, environment steps, copies played at once, validations during training.
 
-    patience: stop after so many validations in a row without a better one; None: never. minutes: stop training after so
-    many; None: never.
+    steps, envs, learning_rate, patience and minutes are for those that try things out; imitation, bc, td3bc and iql
+    learn from logs, by settings of their own. patience: stop after so many validations in a row without a better one;
+    None: never. minutes: stop training after so many; None: never.
     """
 
     algorithm: str = "ppo"
@@ -115,8 +116,9 @@ class LearnerSettings(_Frozen):
     @field_validator("algorithm")
     @classmethod
     def _known(cls, algorithm: str) -> str:
-        if algorithm not in LEARNERS:
-            raise ValueError(f"{algorithm!r} is no learner; name one of {', '.join(LEARNERS)}")
+        known = (*LEARNERS, *FROM_LOGS)
+        if algorithm not in known:
+            raise ValueError(f"{algorithm!r} is no learner; name one of {', '.join(known)}")
         return algorithm
 
 
@@ -143,7 +145,8 @@ class Settings(_Frozen):
 
     log: path, or "synthetic". worth: of a click or conversion in currency (None: what one cost in the training
     days). tensorboard: write curves of fits and trainings there (needs bidpilot[tb]). budgets: shares of the held-out
-    cost of winning everything. scenario: environment of the learner.
+    cost of winning everything. scenario: environment of the learner. baselines: names; none: the usual ones; [all]:
+    every policy there is.
     """
 
     log: str = SYNTHETIC

@@ -307,7 +307,8 @@ def test_nothing_in_the_package_runs_what_it_reads() -> None:
                 found.append(place)
             if isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name):
                 owner, method = call.func.value.id, call.func.attr
-                if owner in {"pickle", "dill", "cloudpickle", "joblib", "marshal"} and method in UNPICKLING:
+                unpickles = owner in {"pickle", "dill", "cloudpickle", "joblib", "marshal"} and method in UNPICKLING
+                if unpickles and str(path.relative_to(ROOT)) not in OWN:
                     found.append(place)
                 if (owner, method) == ("torch", "load") and not safely(call):
                     found.append(place)
