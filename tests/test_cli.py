@@ -271,7 +271,7 @@ def test_every_setting_of_the_readme_exists() -> None:
     text = "\n".join(_blocks("sh"))
     options = set(re.findall(r"--[a-z-]+", text))
     shown = ""
-    for command in ("fit", "train", "evaluate", "compare", "export", "demo"):
+    for command in ("fit", "train", "tune", "evaluate", "compare", "export", "suite", "demo"):
         shown += bidpilot(command, "--help", cwd=ROOT).stdout
     assert options - {"--"} <= set(re.findall(r"--[a-z-]+", shown)) | {"--help"}
 

@@ -71,7 +71,7 @@ def suite(root: Path, families: Sequence[AnyFamily], config: SuiteConfig, consol
 
 def score_lines(scores: pd.DataFrame, titles: dict[str, str]) -> Table:
     """Return each family's best policies, means over the budgets."""
-    table = Table(title="R/R*, mean over the budgets")
+    table = Table(title="R/R*, mean over the budgets; in the marketplace worth against the controller's")
     for head in ("family", "policy", "score", "95 %", "limit broken"):
         table.add_column(head)
     for name, title in titles.items():

@@ -32,7 +32,9 @@ def suite_figure(scores: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     figure.subplots_adjust(0.02, 0.09, 0.98, 1.0 - 0.75 / figure.get_figheight(), hspace=1.1)
     for axes, (name, title) in zip(strips, titles.items(), strict=True):
         _strip(axes, scores[(scores["family"] == name) & (scores["budget"] == 0.0)], title)
-    strips[-1].set_xlabel("R/R*, mean over the budgets (penalised where there is a cost limit); bars: 95 % intervals")
+    strips[-1].set_xlabel(
+        "R/R*, mean over budgets, cost limits penalised (marketplace: worth against the controller's); bars: 95 %"
+    )
     figure.legend(handles=_keys(), loc="upper left", ncols=4, bbox_to_anchor=(0.01, 1.0))
     return figure
 
