@@ -53,7 +53,7 @@ class ModelSettings(_Frozen):
     made to agree, too, as far as its clicks tell. delay: what is done about conversions that may still come; weights:
     clicks so far are weighted to stand for final ones; dfm: a network of conversions and their delay; auto: weights
     where the log has the column conversion_time; none: labels are taken as they are. prices: the law of prices to beat,
-    by name; auto: the likeliest of several on the last training rows.
+    by name: table, the prices seen themselves; auto: the likeliest of several on the last training rows.
     """
 
     kind: str = "auto"
@@ -65,7 +65,7 @@ class ModelSettings(_Frozen):
     calibration: Literal["isotonic", "odds", "platt", "temperature", "none"] = "isotonic"
     segments: bool = False
     delay: Literal["auto", "weights", "dfm", "none"] = "auto"
-    prices: str = AUTO
+    prices: str = "table"
 
     @property
     def names(self) -> tuple[str, ...]:
