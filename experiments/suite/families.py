@@ -118,7 +118,7 @@ SEGMENTS = Family(
 CPA = Family(
     "cpa",
     "a limit on the cost per conversion, segments misjudged",
-    _targeting(limit=Limit("tightness", 0.6, 1.1), reward=("expected", "controller", "limit")),
+    _targeting(limit=Limit("tightness", 0.6, 1.1), penalty=3.0, reward=("expected", "controller", "limit")),
     LIMITED,
     (Claim(LIMITED),),
     limit=0.8,
