@@ -17,7 +17,10 @@ from bidpilot.envs.types import Rules
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"environment": "fame"}, "unknown environment 'fame'; known: ad_selection, allocation, pacing, shading, targeting"),
+        (
+            {"environment": "fame"},
+            "unknown environment 'fame'; known: ad_selection, allocation, pacing, shading, targeting",
+        ),
         ({"scarcity": (0.0, 0.5)}, "scarcity must be a range of numbers above 0"),
         ({"scarcity": (0.5, 0.1)}, "scarcity must be a range"),
         ({"price_scale": (0.0, 1.0)}, "price_scale must be a range of numbers above 0"),
