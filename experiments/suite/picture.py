@@ -27,9 +27,10 @@ def suite_figure(scores: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
 
     scores: as verdicts.score_table, of several families. titles: of the families, in the order to draw them.
     """
-    figure = Figure(figsize=(7.4, 0.9 + 0.72 * len(titles)))
+    figure = Figure(figsize=(7.4, 1.2 + 0.88 * len(titles)))
     strips = np.ravel(figure.subplots(len(titles), 1, squeeze=False))
-    figure.subplots_adjust(0.02, 0.09, 0.98, 1.0 - 0.75 / figure.get_figheight(), hspace=1.1)
+    tall = figure.get_figheight()
+    figure.subplots_adjust(0.02, 0.5 / tall, 0.98, 1.0 - 0.75 / tall, hspace=1.5)
     for axes, (name, title) in zip(strips, titles.items(), strict=True):
         _strip(axes, scores[(scores["family"] == name) & (scores["budget"] == 0.0)], title)
     strips[-1].set_xlabel(

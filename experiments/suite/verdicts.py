@@ -100,7 +100,8 @@ def _judge(family: AnyFamily, claim: Claim, learner: str, draws: Draws) -> dict[
     rivals = {name: draws.score(name).mean(axis=1) for name in claim.against}
     best = max(rivals, key=lambda name: rivals[name][0])
     found = Estimate.of(draws.score(learner).mean(axis=1) - rivals[best])
-    holds = found.mean >= claim.least and (found.low > 0 if claim.strict else found.high >= 0)
+    enough = claim.least == 0.0 or found.mean >= claim.least
+    holds = enough and (found.low > 0 if claim.strict else found.high >= 0)
     return {
         "family": family.name,
         "learner": learner,
