@@ -203,9 +203,9 @@ def _save_market(beliefs: Beliefs, prices: ChosenPrices, folder: Path) -> None:
 def told_young(held_out: AuctionLog, final: BoolArray) -> str:
     """Say how many clicks are too young to judge conversions by; final: (n,) rows that are not. Empty for none."""
     clicked = held_out.frame["click"].to_numpy() == 1
-    young = int((clicked & ~final).sum())
-    told = f"{young:,} of {clicked.sum():,} held-out clicks may still convert: conversions are judged on the others"
-    return told if young else ""
+    young, every = int((clicked & ~final).sum()), int(clicked.sum())
+    judged = "conversions are judged on the others" if young < every else "no conversion can be judged"
+    return f"{young:,} of {every:,} held-out clicks may still convert: {judged}" if young else ""
 
 
 def _quality(
