@@ -56,13 +56,13 @@ def days_of(family: Family, role: str, count: int) -> tuple[Day, ...]:
 
 def past_of(family: Family, train: tuple[Day, ...]) -> Past:
     """Return what policies may learn from beforehand."""
-    days = train[:PAST_DAYS]
+    days = _past(family, train)
     return Past(days, Forecast.of(days, family.scenario.rules.auction))
 
 
 def forecast_of(family: Family, train: tuple[Day, ...]) -> Forecast:
     """Return what the learner knows of past days: by campaign or with shades, where its environment wants them."""
-    days, auction = train[:PAST_DAYS], family.scenario.rules.auction
+    days, auction = _past(family, train), family.scenario.rules.auction
     if family.scenario.environment == "shading":
         return shaded_forecast(days)
     return (
@@ -70,6 +70,11 @@ def forecast_of(family: Family, train: tuple[Day, ...]) -> Forecast:
         if family.scenario.environment == "allocation"
         else Forecast.of(days, auction)
     )
+
+
+def _past(family: Family, train: tuple[Day, ...]) -> tuple[Day, ...]:
+    """Return the days that forecasts are measured on: all where bids are shaded, which takes many prices to learn."""
+    return train if family.scenario.environment == "shading" else train[:PAST_DAYS]
 
 
 def campaign_of(family: Family, forecast: Forecast, share: float) -> Campaign:

@@ -129,6 +129,7 @@ SEATS = ("constant", "truthful", "pacing_gain", "limited", "ramp", "random")
 SHADING = Scenario(
     "shading",
     rules=Rules("first_price"),
+    buckets=128,
     traffic=replace(LAW, segment_spread=0.8, price_follows_value=0.0, price_noise=0.35),
 )
 """Prices that hang together within segments and know nothing of our worth: where shading has most to gain."""
@@ -142,7 +143,7 @@ FAMILIES: tuple[Family, ...] = (
         SHADING,
         (*ONE, "shading"),
         (Claim(ONE, least=0.03), Claim(("shading",), strict=False)),
-        steps=200_000,  # first price is stepped one copy after the other
+        steps=50_000,  # first price is stepped one copy after the other
     ),
     CPA,
     Family(
