@@ -273,7 +273,7 @@ def test_a_multiplier_needs_a_limit_and_fresh_rewards(algorithm: str, scenario: 
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("algorithm", ["ppo", "sac"])
+@pytest.mark.parametrize("algorithm", ["ppo", pytest.param("sac", marks=pytest.mark.slow)])
 def test_a_process_killed_by_the_system_is_gone_on_with(algorithm: str, tmp_path: Path) -> None:
     """Three processes, of which one is killed by SIGKILL in the middle: the digests are equal."""
     folder = tmp_path / algorithm
