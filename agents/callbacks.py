@@ -16,6 +16,7 @@ from tqdm import tqdm
 from bidpilot.agents.algorithms import actor_of
 from bidpilot.agents.lagrangian import Multiplier
 from bidpilot.agents.snapshot import MISFITS, packed, put_back, taken, tensors, unpacked
+from bidpilot.agents.trained import judged
 from bidpilot.ctr.errors import InputError
 
 if TYPE_CHECKING:
@@ -141,11 +142,8 @@ class Keeper(BaseCallback):
     def _score(self) -> None:
         normaliser = cast("VecNormalize", self.model.get_vec_normalize_env())
         actor, steps = actor_of(self.model, normaliser), self.model.num_timesteps
-        scores = self._validate(actor)
-        if not np.isfinite(scores).all():
-            raise InputError(f"validation scores must be finite numbers; after {steps:,} steps some are not")
-        mean, error = float(scores.mean()), float(scores.std(ddof=1) / np.sqrt(len(scores))) if len(scores) > 1 else 0.0
-        row: dict[str, float] = {"steps": steps, "score": mean, "low": mean - 1.96 * error, "high": mean + 1.96 * error}
+        row = judged(steps, self._validate(actor))
+        mean = row["score"]
         if self.multiplier is not None:
             row |= {"mu": self.multiplier.mu, "slack": self.multiplier.slack}
         self.curve.append(row)

@@ -15,6 +15,8 @@ from bidpilot.agents.base import MultiplierPolicy
 from bidpilot.agents.lstm import Floats
 from bidpilot.ctr.errors import InputError
 from bidpilot.envs.allocation import Split
+from bidpilot.envs.features import bounds
+from bidpilot.envs.observations import features_of
 from bidpilot.envs.residual import Residual
 from bidpilot.envs.shading import Shaded
 
@@ -32,7 +34,7 @@ STEERING: dict[str, type[Residual]] = {
 }
 """What turns a network's actions into multipliers, by kind of environment."""
 
-__all__ = ["Actor", "Floats", "LearnedPolicy"]
+__all__ = ["Actor", "Floats", "LearnedPolicy", "silent_policy"]
 
 
 class LearnedPolicy(MultiplierPolicy):
@@ -66,3 +68,11 @@ class LearnedPolicy(MultiplierPolicy):
         """Return the multipliers (groups,) of the coming tick."""
         action, self._memory = self.actor.act(self._residual.observe(state.lifted()), self._memory)
         return np.ravel(self._residual.multipliers(action.item() if action.size == 1 else action))
+
+
+def silent_policy(scenario: Scenario, forecast: Forecast, segments: int) -> LearnedPolicy:
+    """Return the policy whose action is always zero: the scenario's controller. segments: of the market."""
+    actions = 1 if scenario.environment in {"pacing", "shading"} else segments
+    size = len(bounds(features_of(scenario), actions)[0])
+    weights, biases = np.zeros((actions, size), np.float32), np.zeros(actions, np.float32)
+    return LearnedPolicy(Actor(np.zeros(size), np.ones(size), (weights,), (biases,)), scenario, forecast)

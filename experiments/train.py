@@ -12,12 +12,11 @@ from safetensors.numpy import load_file, save
 
 from bidpilot.agents import incremental, recalibrate
 from bidpilot.agents.bundle import policy_settings, policy_tensors, restore_policy
-from bidpilot.agents.learned import Actor, Floats, LearnedPolicy
+from bidpilot.agents.learned import Floats, LearnedPolicy, silent_policy
+from bidpilot.agents.probes import probes
 from bidpilot.agents.space import spread
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.files import write_atomically
-from bidpilot.envs.features import bounds
-from bidpilot.envs.observations import features_of
 from bidpilot.envs.replay import ReplayMarket
 from bidpilot.envs.scenarios import find_scenario, make
 from bidpilot.experiments.learn import Task, check_resumable, learn
@@ -75,13 +74,13 @@ def train(run: Run, source: Source | None = None, session: Session = PLAIN) -> p
     task = Task(
         lambda: make(scenario, market, forecast),
         lambda actor: score(LearnedPolicy(actor, scenario, forecast)),
-        lambda actor: _observations(actor, scenario, arena, seed),
+        lambda actor: probes(actor, scenario, market, forecast, PROBES, seed),
         seed,
     )
     config, trained = learn(learner, task, watch)
     policy = LearnedPolicy(trained.actor, scenario, forecast)
     _save(run, policy, trained.observations, trained.actions)
-    reference = score(silent_policy(scenario, arena)).mean()
+    reference = score(silent_policy(scenario, forecast, arena.segments)).mean()
     curve = trained.curve.assign(reference=reference)
     run.write_table("learning.csv", curve)
     run.note(learner=asdict(config), scenario=settings.scenario, training=trained.story)
@@ -128,19 +127,10 @@ def scenario_of(settings: Settings, arena: Arena) -> Scenario:
     corrected = [replace(scenario, gain=c.gain, prior=c.prior) for c in spread(recalibrate.Config)]
 
     def score(candidate: Scenario) -> float:
-        policy = silent_policy(candidate, arena)
+        policy = silent_policy(candidate, arena.past.forecast, arena.segments)
         return float(np.mean([scores(policy, arena.tune, campaign).mean() for campaign in campaigns]))
 
     return max(paced if scenario.prior is None else corrected, key=score)
-
-
-def silent_policy(scenario: Scenario, arena: Arena) -> LearnedPolicy:
-    """Return the policy whose action is always zero: the scenario's controller."""
-    groups = 1 if scenario.environment == "pacing" else arena.segments
-    size = len(bounds(features_of(scenario), groups)[0])
-    weights, biases = np.zeros((groups, size), np.float32), np.zeros(groups, np.float32)
-    actor = Actor(np.zeros(size), np.ones(size), (weights,), (biases,))
-    return LearnedPolicy(actor, scenario, arena.past.forecast)
 
 
 def load_trained(run: Run) -> tuple[LearnedPolicy, Floats, Floats]:
@@ -165,19 +155,6 @@ def _validator(arena: Arena, settings: Settings) -> Callable[[LearnedPolicy], Fl
         return np.asarray(np.mean([scores(policy, arena.validate, campaign) for campaign in campaigns], axis=0))
 
     return score
-
-
-def _observations(actor: Actor, scenario: Scenario, arena: Arena, seed: int) -> Floats:
-    """Return PROBES observations that the actor meets in its environment, every third of an episode's ticks."""
-    env = make(scenario, ReplayMarket(arena.past.days), arena.past.forecast)
-    met: list[Floats] = []
-    observation, _ = env.reset(seed=seed)
-    while len(met) < 3 * PROBES:
-        met.append(observation)
-        observation, _, over, _, _ = env.step(actor(observation).astype(np.float32))
-        if over:
-            observation, _ = env.reset()
-    return np.array(met[::3], dtype=np.float32)
 
 
 def _save(run: Run, policy: LearnedPolicy, observations: Floats, actions: Floats) -> None:

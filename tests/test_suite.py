@@ -12,16 +12,12 @@ import pytest
 from rich.console import Console
 from safetensors.numpy import save
 
-from bidpilot.agents import linear
-from bidpilot.agents.actor import Actor
+from bidpilot.agents import learned, linear
 from bidpilot.agents.bundle import policy_settings, policy_tensors
-from bidpilot.agents.learned import LearnedPolicy
 from bidpilot.agents.oracle import Oracle
 from bidpilot.agents.registry import policies
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.files import write_atomically
-from bidpilot.envs.features import bounds
-from bidpilot.envs.observations import features_of
 from bidpilot.envs.scenario import Limit
 from bidpilot.experiments.suite.command import missing_policies, suite
 from bidpilot.experiments.suite.days import Sizes, campaign_of, days_of, forecast_of, in_training, past_of
@@ -36,6 +32,7 @@ from bidpilot.experiments.suite.verdicts import Draws, claim_rows, score_table
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bidpilot.agents.learned import LearnedPolicy
     from bidpilot.ctr.types import FloatArray
 
 SMALL = Sizes(train=8, tune=2, validate=2, test=4)
@@ -54,12 +51,7 @@ def small(name: str, **changes: object) -> Family:
 def silent_policy(family: Family) -> LearnedPolicy:
     """Return the policy that never acts, so is the family's controller."""
     forecast = forecast_of(family, days_of(family, "train", SMALL.train))
-    kind = family.scenario.environment
-    actions = 1 if kind in {"pacing", "shading"} else family.scenario.traffic.segments
-    size = len(bounds(features_of(family.scenario), actions)[0])
-    weights, biases = np.zeros((actions, size), np.float32), np.zeros(actions, np.float32)
-    actor = Actor(np.zeros(size), np.ones(size), (weights,), (biases,))
-    return LearnedPolicy(actor, in_training(family.scenario), forecast)
+    return learned.silent_policy(in_training(family.scenario), forecast, family.scenario.traffic.segments)
 
 
 def keep(root: Path, family: Family, policy: LearnedPolicy, seed: int = 0) -> None:

@@ -20,8 +20,9 @@ from safetensors.numpy import load, save
 from tqdm import tqdm
 
 from bidpilot.agents.offline.attention import Sequencer
-from bidpilot.agents.offline.learning import judged, positive
+from bidpilot.agents.offline.learning import positive
 from bidpilot.agents.offline.network import Scaler
+from bidpilot.agents.trained import judged
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.files import write_atomically
 from bidpilot.ctr.loop import torch_generator

@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional
 
 from bidpilot.agents.offline.learning import Batch, Schedule, batches, fit, positive
-from bidpilot.agents.offline.network import Critic, Policy, Scaler, Twins, follow
+from bidpilot.agents.offline.network import Critic, Policy, Scaler, Twins, descend, follow
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.loop import torch_generator
 
@@ -90,18 +90,18 @@ class Iql:
         with torch.no_grad():
             advised = self._slow.least(batch.observations, batch.actions)
         value = self.values(batch.observations)
-        _step(self._of_values, expectile_loss(advised - value, self.config.expectile))
+        descend(self._of_values, expectile_loss(advised - value, self.config.expectile))
         self._clone(batch, advised - value.detach())
         with torch.no_grad():
             target = batch.rewards + batch.going * self.values(batch.following)
         one, two = self.critics(batch.observations, batch.actions)
-        _step(self._of_critics, functional.mse_loss(one, target) + functional.mse_loss(two, target))
+        descend(self._of_critics, functional.mse_loss(one, target) + functional.mse_loss(two, target))
         follow(self._slow, self.critics, self.config.follow)
 
     def _clone(self, batch: Batch, advantage: Tensor) -> None:
         """Draw the policy to the log's actions, the better ones more."""
         error = (self.policy(batch.observations) - batch.actions).square().mean(dim=1)
-        _step(self._of_policy, (weights(advantage, self.config.beta) * error).mean())
+        descend(self._of_policy, (weights(advantage, self.config.beta) * error).mean())
 
 
 def expectile_loss(difference: Tensor, expectile: float) -> Tensor:
@@ -112,9 +112,3 @@ def expectile_loss(difference: Tensor, expectile: float) -> Tensor:
 def weights(advantage: Tensor, beta: float) -> Tensor:
     """Return exp(beta x advantage), at most LARGEST."""
     return torch.exp(beta * advantage).clamp(max=LARGEST)
-
-
-def _step(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
-    optimiser.zero_grad()
-    loss.backward()
-    optimiser.step()

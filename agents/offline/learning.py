@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from bidpilot.agents.trained import Trained
+from bidpilot.agents.trained import Trained, judged
 from bidpilot.ctr.errors import InputError
 
 if TYPE_CHECKING:
@@ -115,12 +115,6 @@ class Keeper:
         if row["score"] > best:
             self.best, self.state = actor, {name: each.clone() for name, each in network.state_dict().items()}
         self.bar.set_postfix(validation=f"{row['score']:.4f}", best=f"{max(best, row['score']):.4f}")
-
-
-def judged(step: int, scores: FloatArray) -> dict[str, float]:
-    """Return a row of a learning curve: mean of the scores (days,) with a 95 % interval."""
-    mean, error = float(scores.mean()), float(scores.std(ddof=1) / np.sqrt(len(scores))) if len(scores) > 1 else 0.0
-    return {"steps": step, "score": mean, "low": mean - 1.96 * error, "high": mean + 1.96 * error}
 
 
 def fit(

@@ -112,3 +112,10 @@ def follow(target: nn.Module, source: nn.Module, share: float) -> None:
     with torch.no_grad():
         for slow, fast in zip(target.parameters(), source.parameters(), strict=True):
             slow.lerp_(fast, share)
+
+
+def descend(optimiser: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+    """Take a step down a loss."""
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()

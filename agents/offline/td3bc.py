@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional
 
 from bidpilot.agents.offline.learning import Batch, Schedule, batches, fit, positive
-from bidpilot.agents.offline.network import Policy, Scaler, Twins, follow
+from bidpilot.agents.offline.network import Policy, Scaler, Twins, descend, follow
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.loop import torch_generator
 
@@ -88,13 +88,9 @@ class Td3Bc:
         self._steps += 1
         target = self._target(batch)
         values = self.critics(batch.observations, batch.actions)
-        self._of_critics.zero_grad()
-        (functional.mse_loss(values[0], target) + functional.mse_loss(values[1], target)).backward()
-        self._of_critics.step()
+        descend(self._of_critics, functional.mse_loss(values[0], target) + functional.mse_loss(values[1], target))
         if self._steps % self.config.delay == 0:
-            self._of_policy.zero_grad()
-            self.loss(batch).backward()
-            self._of_policy.step()
+            descend(self._of_policy, self.loss(batch))
             follow(self._slow_policy, self.policy, self.config.follow)
             follow(self._slow_critics, self.critics, self.config.follow)
 

@@ -11,14 +11,12 @@ import numpy as np
 from safetensors.numpy import load_file, save
 
 from bidpilot.agents import incremental, recalibrate
-from bidpilot.agents.actor import Actor
 from bidpilot.agents.bundle import policy_settings, policy_tensors, restore_policy
-from bidpilot.agents.learned import LearnedPolicy
+from bidpilot.agents.learned import LearnedPolicy, silent_policy
+from bidpilot.agents.probes import probes
 from bidpilot.agents.space import spread
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.files import write_atomically
-from bidpilot.envs.features import bounds
-from bidpilot.envs.observations import features_of
 from bidpilot.envs.replay import ReplayMarket
 from bidpilot.envs.scenarios import make
 from bidpilot.experiments.suite.days import Sizes, campaign_of, days_of, forecast_of, in_training
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TypeAlias
 
-    from bidpilot.agents.learned import Floats
+    from bidpilot.agents.learned import Actor, Floats
     from bidpilot.agents.trained import Trained
     from bidpilot.ctr.types import FloatArray
     from bidpilot.envs.bidding import BiddingEnv
@@ -69,7 +67,7 @@ def train_policy(root: Path, family: Family, seed: int, sizes: Sizes) -> None:
         return _scores(LearnedPolicy(actor, scenario, forecast), family, forecast, validate)
 
     def met(actor: Actor) -> Floats:
-        return _met(actor, env(), seed)
+        return probes(actor, scenario, ReplayMarket(train), forecast, PROBES, seed)
 
     if family.learner == "imitation":
         trained = _by_imitation(env, score, met, stream_seed(seed))
@@ -94,14 +92,6 @@ def load_policy(root: Path, family: Family, seed: int) -> LearnedPolicy:
     return policy
 
 
-def silent_policy(scenario: Scenario, forecast: Forecast) -> LearnedPolicy:
-    """Return the policy that never acts: the scenario's controller."""
-    actions = 1 if scenario.environment in {"pacing", "shading"} else scenario.traffic.segments
-    size = len(bounds(features_of(scenario), actions)[0])
-    weights, biases = np.zeros((actions, size), np.float32), np.zeros(actions, np.float32)
-    return LearnedPolicy(Actor(np.zeros(size), np.ones(size), (weights,), (biases,)), scenario, forecast)
-
-
 def _on_a_tuned_controller(family: Family, forecast: Forecast, days: tuple[Day, ...]) -> Scenario:
     """Return the training scenario with the gain and prior that score best, by the trials that every baseline gets.
 
@@ -115,7 +105,10 @@ def _on_a_tuned_controller(family: Family, forecast: Forecast, days: tuple[Day, 
         tried = [replace(scenario, gain=config.gain) for config in spread(incremental.Config)]
     else:
         tried = [replace(scenario, gain=config.gain, prior=config.prior) for config in spread(recalibrate.Config)]
-    return max(tried, key=lambda one: _scores(silent_policy(one, forecast), family, forecast, days).mean())
+    return max(
+        tried,
+        key=lambda one: _scores(silent_policy(one, forecast, one.traffic.segments), family, forecast, days).mean(),
+    )
 
 
 def _scores(policy: LearnedPolicy, family: Family, forecast: Forecast, days: tuple[Day, ...]) -> FloatArray:
@@ -136,15 +129,3 @@ def _by_imitation(env: Make, score: Score, met: Callable[[Actor], Floats], seed:
     from bidpilot.agents.offline import imitation
 
     return imitation.train(imitation.Config(), env, score, met, seed)
-
-
-def _met(actor: Actor, env: BiddingEnv, seed: int) -> Floats:
-    """Return PROBES observations that the actor meets."""
-    met: list[Floats] = []
-    observation, _ = env.reset(seed=seed)
-    while len(met) < PROBES:
-        met.append(observation)
-        observation, _, over, _, _ = env.step(actor(observation).astype(np.float32))
-        if over:
-            observation, _ = env.reset()
-    return np.array(met, dtype=np.float32)
