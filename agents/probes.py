@@ -36,6 +36,5 @@ def probes(actor: Actor, scenario: Scenario, market: Market, forecast: Forecast,
             action, memory = actor.act(observation, memory)
             observation, *_ = env.step(action.astype(np.float32))
     seen = np.array(met, dtype=np.float32)
-    if actor.lstm is None:
-        return seen[::APART][:count]
-    return np.ascontiguousarray(seen.reshape(episodes, ticks, -1).swapaxes(0, 1))
+    kept = seen[::APART][:count] if actor.lstm is None else seen.reshape(episodes, ticks, -1).swapaxes(0, 1)
+    return np.ascontiguousarray(kept)  # safetensors writes the memory of a view, not the view

@@ -237,6 +237,7 @@ def test_the_policy_plays_what_the_environment_plays(student: Student) -> None:
 def test_probes_are_what_the_network_meets_whole_episodes_where_it_remembers(student: Student) -> None:
     market, actor = ReplayMarket(DAYS[:3]), student.actor
     met = probes(actor, student.scenario, market, FORECAST, 100, seed=3)
+    assert met.flags.c_contiguous  # as safetensors writes them
     width = len(actor.mean)
     assert met.shape == ((TICKS, 5, width) if student.name == "recurrent_ppo" else (100, width))
     assert met.dtype == np.float32
