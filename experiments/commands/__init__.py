@@ -1,0 +1,1 @@
+"""The commands of `bidpilot`, a module for each few that belong together; bidpilot.experiments.cli lists them."""

@@ -1,0 +1,1 @@
+"""Many cells of policies, scenarios, budgets and seeds: on local processes, or on a Ray cluster."""
