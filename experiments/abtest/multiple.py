@@ -26,7 +26,7 @@ def holm(p: ArrayLike) -> NDArray[np.float64]:
 
 
 def benjamini_hochberg(p: ArrayLike) -> NDArray[np.float64]:
-    """Return p-values (n,) adjusted by Benjamini and Hochberg: of claims below alpha, a share of at most alpha is false.
+    """Return p-values (n,) adjusted by Benjamini and Hochberg: of those below alpha, at most a share alpha is false.
 
     For many claims, independent or positively dependent (Benjamini and Hochberg 1995). NaN as in `holm`. Raises
     InputError for values outside [0, 1].
