@@ -40,19 +40,23 @@ def compare(run: Run, source: Source | None = None, say: Callable[[str], None] =
     source = source or load_source(run.settings)
     arena = prepare(run, source)
     contenders = [*baselines(run, arena, say=say), *learners(run), oracle()]
-    return judge(run, source, contenders)
+    return judge(run, source, contenders, arena.full_cost)
 
 
-def judge(run: Run, source: Source, contenders: Sequence[Contender], to: Run | None = None) -> pd.DataFrame:
+def judge(
+    run: Run, source: Source, contenders: Sequence[Contender], expected: float, to: Run | None = None
+) -> pd.DataFrame:
     """Play contenders on the evaluation days and write results.csv, ticks.csv and what they were played on.
 
-    to: where to write, if not into the run itself.
+    expected: what policies are told that winning everything will cost, see tuning.campaign_for. to: where to write, if
+    not into the run itself.
     """
     settings, target = run.settings, to or run
     days = evaluation_days(run, source)
     rng = stream(settings.seed, "bootstrap")
     field = Field.of(days, settings.days.replicates, settings.days.resampled, rng)
-    played = play_all(contenders, field, settings.budgets, settings.auction, stream(settings.seed, "policies"))
+    campaigns = {share: campaign_for(days, share, settings.auction, expected) for share in settings.budgets}
+    played = play_all(contenders, field, campaigns, stream(settings.seed, "policies"))
     traffic = hashlib.blake2b("".join(day.traffic_hash for day in days).encode(), digest_size=8).hexdigest()
     table = results_table(played, field, contenders, settings.budgets).assign(seed=settings.seed, traffic_hash=traffic)
     target.write_table("results.csv", table)
@@ -97,7 +101,7 @@ def _tuned(run: Run, arena: Arena, configs: Mapping[str, type[PolicyConfig]], sa
         say(note)
     for share in settings.budgets:
         missing = {name: config for name, config in configs.items() if (name, share) not in found}
-        campaigns = {share: campaign_for(arena.tune, share, settings.auction)}
+        campaigns = {share: campaign_for(arena.tune, share, settings.auction, arena.past.forecast.full_cost)}
         quick = tune(missing, arena.past, arena.tune, campaigns) if missing else {}
         found |= {(name, at): Chosen(config, len(spread(type(config)))) for (name, at), config in quick.items()}
     return found

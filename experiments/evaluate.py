@@ -12,10 +12,9 @@ from bidpilot.agents.rollout import run_episode
 from bidpilot.envs.replay import resampled
 from bidpilot.experiments.metrics import RECORD, Ideal, cumulative_spend, episode_record
 from bidpilot.experiments.statistics import day_weights
-from bidpilot.experiments.tuning import campaign_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from bidpilot.agents.base import BiddingPolicy
     from bidpilot.ctr.types import FloatArray
@@ -97,14 +96,16 @@ class Played:
 
 
 def play_all(
-    contenders: Sequence[Contender], field: Field, shares: Sequence[float], auction: str, rng: np.random.Generator
+    contenders: Sequence[Contender], field: Field, campaigns: Mapping[float, Campaign], rng: np.random.Generator
 ) -> Played:
-    """Play every contender at every budget on every episode. The policies' own random streams are paired too."""
-    campaigns = {share: campaign_for(field.days, share, auction) for share in shares}
+    """Play every contender with every campaign (by budget share) on every episode.
+
+    The policies' own random streams are paired too.
+    """
     real, ticks = len(field.days), field.days[0].ticks
-    pairs = [(contender.name, share) for contender in contenders for share in shares]
+    pairs = [(contender.name, share) for contender in contenders for share in campaigns]
     records = {pair: np.empty((len(field), len(RECORD))) for pair in pairs}
-    spent, plans = {pair: np.zeros(ticks) for pair in pairs}, {share: np.zeros(ticks) for share in shares}
+    spent, plans = {pair: np.zeros(ticks) for pair in pairs}, {share: np.zeros(ticks) for share in campaigns}
     seeds = rng.integers(2**63, size=len(field))
     for i, day in enumerate(tqdm(field, desc="compare", unit="episode", total=len(field), disable=None)):
         for share, campaign in campaigns.items():
@@ -115,7 +116,7 @@ def play_all(
                 result = run_episode(policy, day, campaign, np.random.default_rng(int(seeds[i])))
                 records[contender.name, share][i] = episode_record(result, day, ideal)
                 spent[contender.name, share] += cumulative_spend(result) / real if i < real else 0.0
-    return Played(records, spent, plans, campaigns)
+    return Played(records, spent, plans, dict(campaigns))
 
 
 if __name__ == "__main__":

@@ -32,12 +32,19 @@ class Arena:
     """Days by role; none of them has seen the held-out part of the log.
 
     past: simulated days to train on, with their forecast. validate, tune: simulated days of their own streams, as
-    misjudged by the bidder as the scenario has it.
+    misjudged by the bidder as the scenario has it. volume: opportunities that an episode ahead is expected to have, as
+    a multiple of a simulated day's.
     """
 
     past: Past
     validate: tuple[Day, ...]
     tune: tuple[Day, ...]
+    volume: float = 1.0
+
+    @property
+    def full_cost(self) -> float:
+        """What winning everything in the next episode should cost, in currency; simulated days may be smaller."""
+        return self.past.forecast.full_cost * self.volume
 
     @property
     def segments(self) -> int:
@@ -48,14 +55,31 @@ class Arena:
 def prepare(run: Run, source: Source) -> Arena:
     """Simulate the days that learners and tuning may see, from the training part of the log."""
     settings = run.settings
-    beliefs = load_beliefs(run)
-    size = settings.days.opportunities or min(LARGEST, day_size(source.train, beliefs))
-    market = SimulatedMarket.of(source.train, beliefs, size)
+    market, volume = _market(run, source)
     misjudged = MiscalibratedMarket(market, find_scenario(settings.scenario).miscalibration)
-    days = draw_days(market, settings.days.train, stream(settings.seed, "train"))
+    past = _past(run, market)
     validate = draw_days(misjudged, settings.days.validate_, stream(settings.seed, "validate"))
     tune = draw_days(misjudged, settings.days.tune, stream(settings.seed, "tune"))
-    return Arena(Past(days, Forecast.of(days, settings.auction)), validate, tune)
+    return Arena(past, validate, tune, volume)
+
+
+def expected_cost(run: Run, source: Source) -> float:
+    """Return what Arena.full_cost says, for those who need nothing else of the arena."""
+    market, volume = _market(run, source)
+    return Arena(_past(run, market), (), (), volume).full_cost
+
+
+def _market(run: Run, source: Source) -> tuple[SimulatedMarket, float]:
+    """Return the market of the training log, and its expected opportunities as a multiple of what it draws."""
+    beliefs = load_beliefs(run)
+    ahead = day_size(source.train, beliefs)
+    size = run.settings.days.opportunities or min(LARGEST, ahead)
+    return SimulatedMarket.of(source.train, beliefs, size), ahead / size
+
+
+def _past(run: Run, market: SimulatedMarket) -> Past:
+    days = draw_days(market, run.settings.days.train, stream(run.settings.seed, "train"))
+    return Past(days, Forecast.of(days, run.settings.auction))
 
 
 def evaluation_days(run: Run, source: Source) -> tuple[Day, ...]:

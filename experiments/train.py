@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from bidpilot.agents.callbacks import Watch
     from bidpilot.agents.checkpoint import Checkpoints
     from bidpilot.ctr.types import FloatArray
+    from bidpilot.envs.day import Day
     from bidpilot.envs.scenario import Scenario
+    from bidpilot.envs.types import Campaign
     from bidpilot.experiments.config import Settings
     from bidpilot.experiments.run import Run
 
@@ -120,7 +122,7 @@ def scenario_of(settings: Settings, arena: Arena) -> Scenario:
 
     Gain and prior are those with the highest mean R / R* on the tuning days over the run's budgets.
     """
-    campaigns = [campaign_for(arena.tune, share, settings.auction) for share in settings.budgets]
+    campaigns = _campaigns(arena, arena.tune, settings)
     scenario = find_scenario(settings.scenario)
     scenario = replace(scenario, rules=replace(scenario.rules, auction=settings.auction))
     paced = [replace(scenario, gain=config.gain) for config in spread(incremental.Config)]
@@ -131,6 +133,12 @@ def scenario_of(settings: Settings, arena: Arena) -> Scenario:
         return float(np.mean([scores(policy, arena.tune, campaign).mean() for campaign in campaigns]))
 
     return max(paced if scenario.prior is None else corrected, key=score)
+
+
+def _campaigns(arena: Arena, days: tuple[Day, ...], settings: Settings) -> list[Campaign]:
+    """Return the run's campaigns on simulated days."""
+    expected = arena.past.forecast.full_cost
+    return [campaign_for(days, share, settings.auction, expected) for share in settings.budgets]
 
 
 def load_trained(run: Run) -> tuple[LearnedPolicy, Floats, Floats]:
@@ -149,7 +157,7 @@ def load_trained(run: Run) -> tuple[LearnedPolicy, Floats, Floats]:
 
 def _validator(arena: Arena, settings: Settings) -> Callable[[LearnedPolicy], FloatArray]:
     """Return the validation: policy -> mean R / R* over the run's budgets, for each validation day."""
-    campaigns = [campaign_for(arena.validate, share, settings.auction) for share in settings.budgets]
+    campaigns = _campaigns(arena, arena.validate, settings)
 
     def score(policy: LearnedPolicy) -> FloatArray:
         return np.asarray(np.mean([scores(policy, arena.validate, campaign) for campaign in campaigns], axis=0))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bidpilot.agents.base import Past, PolicyConfig
     from bidpilot.ctr.types import FloatArray
     from bidpilot.envs.day import Day
+    from bidpilot.envs.types import Campaign
 
 REPLICATES = 2000
 
@@ -50,12 +51,12 @@ class Cell:
 
 def tune_cell(cell: Cell) -> None:
     """Search one policy's settings at one budget, play the best and the default on the validation days, write both."""
-    campaign = campaign_for(cell.tune, cell.budget, cell.made["auction"])
+    campaign = _campaign(cell, cell.tune)
     trials = search(
         cell.config, lambda config: penalised(config.build(cell.past), cell.tune, campaign), cell.trials, cell.seed
     )
     best, default = best_of_trials(trials), trials[0]
-    campaign = campaign_for(cell.validate, cell.budget, cell.made["auction"])
+    campaign = _campaign(cell, cell.validate)
     after, before = (penalised(t.config.build(cell.past), cell.validate, campaign) for t in (best, default))
     rng = np.random.default_rng(cell.seed)
     told = {
@@ -72,6 +73,10 @@ def tune_cell(cell: Cell) -> None:
         for t in trials
     ]
     write_atomically(cell.path, json.dumps({"made": cell.made, "chosen": told, "tried": tried}))
+
+
+def _campaign(cell: Cell, days: tuple[Day, ...]) -> Campaign:
+    return campaign_for(days, cell.budget, cell.made["auction"], cell.past.forecast.full_cost)
 
 
 def _compared(tuned: FloatArray, default: FloatArray, rng: np.random.Generator) -> dict[str, float]:

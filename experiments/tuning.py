@@ -29,10 +29,14 @@ TRIALS = (103,)
 """Key of the stream of the policies' own draws in trials: the same for all candidates, shared with no role of a run."""
 
 
-def campaign_for(days: Sequence[Day], share: float, auction: str) -> Campaign:
-    """Return the campaign whose budget is a share of the days' mean full cost."""
+def campaign_for(days: Sequence[Day], share: float, auction: str, expected: float) -> Campaign:
+    """Return the campaign whose budget is a share of the days' mean full cost.
+
+    expected: currency, what the past says that winning everything in an episode will cost. That is what policies are
+    told (Campaign.full_cost): the cost of the days that they are about to play is not known beforehand.
+    """
     full_cost = float(np.mean([day.full_cost for day in days])) / MICROS
-    return Campaign(share * full_cost, days[0].ticks, full_cost, Rules(auction))
+    return Campaign(share * full_cost, days[0].ticks, expected, Rules(auction))
 
 
 def scores(policy: BiddingPolicy, days: Sequence[Day], campaign: Campaign) -> FloatArray:

@@ -109,7 +109,7 @@ def test_every_policy_gets_as_many_trials_and_the_best_is_kept(once: tuple[Run, 
         config = load(name, row["config"])
         default = load(name, {})
         for days, told in ((arena.tune, row["tuning_days"]), (arena.validate, row["validation_days"])):
-            campaign = campaign_for(days, share, "second_price")
+            campaign = campaign_for(days, share, "second_price", arena.past.forecast.full_cost)
             after, before = (scores(c.build(arena.past), days, campaign).mean() for c in (config, default))
             assert told["score"] == pytest.approx(after, abs=1e-12)
             assert told["gain"] == pytest.approx(after - before, abs=1e-12)

@@ -19,7 +19,7 @@ from bidpilot.experiments.tuning import campaign_for, penalised, penalty, scores
 
 def test_a_policy_that_draws_scores_the_same_in_every_trial(past_days: tuple[Day, ...], forecast: Forecast) -> None:
     policy = random_bids.Config().build(Past(past_days[:3], forecast))
-    campaign = campaign_for(past_days, 0.2, "second_price")
+    campaign = campaign_for(past_days, 0.2, "second_price", forecast.full_cost)
     first, second = (scores(policy, past_days, campaign) for _ in range(2))
     np.testing.assert_array_equal(first, second)
     assert len(set(first)) == len(past_days)
@@ -34,7 +34,7 @@ def test_the_penalty_is_the_square_of_the_limit_over_the_cost() -> None:
 def test_a_limit_that_is_broken_costs_its_penalty(past_days: tuple[Day, ...], forecast: Forecast) -> None:
     """By hand, day by day; without a limit, and with one that is never met, it is R / R*."""
     policy = incremental.Config().build(Past(past_days, forecast))
-    free = campaign_for(past_days, 0.5, "second_price")
+    free = campaign_for(past_days, 0.5, "second_price", forecast.full_cost)
     np.testing.assert_array_equal(penalised(policy, past_days, free), scores(policy, past_days, free))
     wide = replace(free, cost_limit=1e6)
     np.testing.assert_allclose(penalised(policy, past_days, wide), scores(policy, past_days, wide), rtol=1e-9)
@@ -61,8 +61,8 @@ class _Unlimited:
 
 def test_the_best_of_the_spread_is_taken_in_every_campaign(past_days: tuple[Day, ...], forecast: Forecast) -> None:
     past = Past(past_days[:3], forecast)
-    plain = campaign_for(past_days, 0.2, "second_price")
-    campaigns = {("plain", 1): plain, ("first", 2): campaign_for(past_days, 0.2, "first_price")}
+    plain = campaign_for(past_days, 0.2, "second_price", forecast.full_cost)
+    campaigns = {("plain", 1): plain, ("first", 2): campaign_for(past_days, 0.2, "first_price", forecast.full_cost)}
     configs: dict[str, type[PolicyConfig]] = {"incremental": incremental.Config, "pid": pid.Config}
     chosen = tune(configs, past, past_days, campaigns)
     assert set(chosen) == {(name, key) for name in configs for key in campaigns}
@@ -79,7 +79,7 @@ def test_the_score_is_the_callers(past_days: tuple[Day, ...], forecast: Forecast
         assert isinstance(policy, incremental.Incremental)
         return np.full(len(days), policy.config.gain)
 
-    past, campaigns = Past(past_days, forecast), {1: campaign_for(past_days, 0.2, "second_price")}
+    past, campaigns = Past(past_days, forecast), {1: campaign_for(past_days, 0.2, "second_price", forecast.full_cost)}
     configs = {"incremental": incremental.Config}
     highest = incremental.Config(max(config.gain for config in spread(incremental.Config)))
     assert tune(configs, past, past_days, campaigns, gain) == {("incremental", 1): highest}

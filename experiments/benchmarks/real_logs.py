@@ -29,6 +29,7 @@ from bidpilot.experiments.prepare import evaluation_days, prepare
 from bidpilot.experiments.run import Run
 from bidpilot.experiments.source import load_source
 from bidpilot.experiments.streams import stream
+from bidpilot.experiments.tuning import campaign_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,10 +98,12 @@ def campaign_table(run: Run, policies: Sequence[str], *, tuned: bool) -> pd.Data
     source, settings = load_source(run.settings), run.settings
     if not run.done("fit"):
         fit(run, source)
-    contenders = [*_contenders(run, prepare(run, source), policies, tuned=tuned), oracle()]
+    arena = prepare(run, source)
+    contenders = [*_contenders(run, arena, policies, tuned=tuned), oracle()]
     days, rng = evaluation_days(run, source), stream(settings.seed, "bootstrap")
     field = Field.of(days, min(REPLICATES, settings.days.replicates), settings.days.resampled, rng)
-    played = play_all(contenders, field, settings.budgets, settings.auction, stream(settings.seed, "policies"))
+    campaigns = {share: campaign_for(days, share, settings.auction, arena.full_cost) for share in settings.budgets}
+    played = play_all(contenders, field, campaigns, stream(settings.seed, "policies"))
     table = results_table(played, field, contenders, settings.budgets)
     run.write_table(KEPT, table)
     return table
