@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from bidpilot.ctr import models
 from bidpilot.ctr.calibrators import find_calibrator
 from bidpilot.ctr.constant import Constant
 from bidpilot.ctr.delay import DelayConfig
 from bidpilot.ctr.errors import InputError, unknown
 from bidpilot.ctr.events import EventReport, Rows, fit_event, fit_together
 from bidpilot.ctr.lateness import DELAYS, Delayed, known_by_end, late_weights
-from bidpilot.ctr.names import JOINT_MODELS, MODELS
+from bidpilot.ctr.names import JOINT_MODELS, MODELS, model_config
 from bidpilot.ctr.response import DFM, FittedResponse
 from bidpilot.ctr.value import fit_value
 
@@ -35,7 +33,8 @@ WORTH_UNKNOWN = 1.0
 class ResponseConfig:
     """Settings of fit_response.
 
-    model: of clicks. conversion_model: of conversions given a click. validation_share: the last part of the
+    model: of clicks, by name, or a dotted one for a module of one's own. conversion_model: likewise, of conversions
+    given a click. validation_share: the last part of the
     training rows, for early stopping and calibration. min_rows, min_positives: with fewer rows, or fewer with
     or without the event, it gets a constant rate. epochs: at most so many; None for the model's own number.
     members: fits of each model from different seeds, which predict their mean; more than one tell how sure they are.
@@ -62,8 +61,9 @@ class ResponseConfig:
 
     def __post_init__(self) -> None:
         """Raise InputError for an unknown model, or settings that leave nothing to fit or to validate on."""
-        named = [("response model", name, MODELS) for name in (self.model, self.conversion_model)]
-        named += [("model of worth", self.worth, WORTHS), ("treatment of delay", self.delay, DELAYS)]
+        for name in {self.model, self.conversion_model} - {*MODELS}:
+            model_config(name)
+        named = [("model of worth", self.worth, WORTHS), ("treatment of delay", self.delay, DELAYS)]
         named += [] if self.joint is None else [("joint model", self.joint, JOINT_MODELS)]
         for kind, name, known in named:
             if name not in known:
@@ -82,7 +82,7 @@ class ResponseConfig:
 
     def settings(self, name: str) -> ModelConfig:
         """Return the Config of a model by name, with the number of epochs set where it has one."""
-        config: ModelConfig = self._limited(import_module(f"{models.__name__}.{name}").Config())
+        config: ModelConfig = self._limited(model_config(name)())
         return config
 
     def _limited(self, config: Any) -> Any:  # noqa: ANN401 - of whatever model

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from bidpilot.ctr import models
 from bidpilot.ctr.calibration import IDENTITY, Calibrator
 from bidpilot.ctr.constant import Constant
 from bidpilot.ctr.errors import unknown
 from bidpilot.ctr.fields import from_json
-from bidpilot.ctr.names import JOINT_MODELS, MODELS
+from bidpilot.ctr.names import JOINT_MODELS, MODELS, model_config
 from bidpilot.ctr.segment_calibration import SegmentShifts
 from bidpilot.ctr.storage import load_model, save_model
 from bidpilot.ctr.types import FloatArray, Response
@@ -128,7 +126,7 @@ def _restore(settings: dict[str, Any], tensors: dict[str, npt.NDArray[Any]], eve
     name, calibrator = settings["model"], Calibrator.from_arrays(_below(tensors, f"{event}.calibrator."))
     if name == CONSTANT:
         return EventModel(CONSTANT, Constant(settings["rate"]))
-    if name not in (*MODELS, *JOINT_MODELS, DFM):
+    if name not in (*MODELS, *JOINT_MODELS, DFM) and "." not in name:
         raise unknown("response model", name, (*MODELS, *JOINT_MODELS, DFM))
     weights, segments = _below(tensors, f"{event}.weights."), None
     if "segments" in settings:
@@ -151,7 +149,7 @@ def _predictor(name: str, settings: dict[str, Any], tensors: dict[str, npt.NDArr
         from bidpilot.ctr.delay import DelayConfig  # torch
 
         return DelayConfig(**from_json(settings["config"])).restore(settings, tensors)
-    config = import_module(f"{models.__name__}.{name}").Config(**from_json(settings["config"]))
+    config = model_config(name, saved=True)(**from_json(settings["config"]))
     predictor: Predictor = config.restore(settings, tensors)
     return predictor
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
@@ -126,12 +127,29 @@ def past_forecast(market: Market, scenario: Scenario) -> Forecast:
 
 
 def find_scenario(name: str) -> Scenario:
-    """Return a scenario by name. Raises InputError listing the known names."""
+    """Return a scenario by name, or package.module:NAME for one of the user's own.
+
+    Raises InputError listing the known names, or saying what the user's module lacks.
+    """
+    if ":" in name:
+        return _own_scenario(name)
     if name == MARKETPLACE:
         raise InputError(f"{name} has settings of its own: gym.make(id) or bidpilot.envs.marketplace.Marketplace")
     if name not in SCENARIOS:
         raise unknown("scenario", name, list(SCENARIOS))
     return SCENARIOS[name]
+
+
+def _own_scenario(name: str) -> Scenario:
+    """Return a module's constant that is a Scenario."""
+    module, _, constant = name.partition(":")
+    try:
+        found = getattr(import_module(module), constant)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise InputError(f"scenario {name!r} must be package.module:NAME, and importable: {error}") from error
+    if not isinstance(found, Scenario):
+        raise InputError(f"scenario {name!r} is no bidpilot.envs.scenario.Scenario but {type(found).__name__}")
+    return found
 
 
 def default_market(opportunities: float = 5_000.0, ticks: int = TICKS) -> Market:

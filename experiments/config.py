@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from bidpilot.agents.names import FROM_LOGS, LEARNERS
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.files import write_atomically
-from bidpilot.ctr.names import JOINT_MODELS, MODELS, PRICE_MODELS
+from bidpilot.ctr.names import JOINT_MODELS, MODELS, PRICE_MODELS, model_config
 from bidpilot.ctr.yamlfile import read_value, read_yaml
 from bidpilot.envs.scenarios import SCENARIOS, find_scenario
 from bidpilot.envs.types import Rules
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from bidpilot.envs.scenario import Scenario
 
 SYNTHETIC = "synthetic"
+DATABRICKS = "databricks"
+"""The one tracking server of MLflow's that is no URI."""
 AUTO, ALL = "auto", "all"
 """Kinds of response model that stand for several."""
 
@@ -44,8 +46,9 @@ class _Frozen(BaseModel):
 class ModelSettings(_Frozen):
     """The response model; epochs at most so many.
 
-    kind: a name, several with commas between, of which the best is kept; all: every model there is; auto: the log's
-    own predictions if it has any and no features, else the better of logistic and deepfm. members: fits from different
+    kind: a name (dotted: a module of your own), several with commas between, of which the best is kept; all: every
+    model there is; auto: the log's own predictions if it has any and no features, else the better of logistic and
+    deepfm. members: fits from different
     seeds, whose mean predicts; more than one give simulated days a market each. selection: weight rows by 1 / P(win at
     the logged bid), at most this many times the mean; None: rows weigh alike. joint: a model of clicks and conversions
     together, in place of kind. worth: of a conversion, the same for all or log-normal given the features. calibration:
@@ -90,10 +93,13 @@ class ModelSettings(_Frozen):
     @classmethod
     def _known(cls, kind: str) -> str:
         names = [name.strip() for name in kind.split(",")]
-        strange = [name for name in names if name not in MODELS]
+        strange = [name for name in names if name not in MODELS and "." not in name]
         if kind not in {AUTO, ALL} and (strange or len(set(names)) < len(names)):
             what = f"{strange[0]!r} is no model" if strange else "a name comes twice"
-            raise ValueError(f"{what}; name {AUTO}, {ALL}, or some of {', '.join(MODELS)}")
+            raise ValueError(f"{what}; name {AUTO}, {ALL}, or some of {', '.join(MODELS)}, or a module of your own")
+        for name in names:
+            if "." in name:
+                model_config(name)
         return kind
 
 
@@ -140,13 +146,26 @@ class DaySettings(_Frozen):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True)
 
 
+class StreamSettings(_Frozen):
+    """Logs larger than memory.
+
+    above: a Parquet log of more rows than this is read in pieces; the response is learned from all its rows to learn
+    from. sample: evenly spaced rows, at most, that all else is made of: the price law, the simulated market, the
+    held-out rows of a comparison.
+    """
+
+    above: int = Field(default=5_000_000, ge=0)
+    sample: int = Field(default=1_000_000, ge=1_000)
+
+
 class Settings(_Frozen):
     """Everything that decides a run's numbers.
 
     log: path, or "synthetic". worth: of a click or conversion in currency (None: what one cost in the training
-    days). tensorboard: write curves of fits and trainings there (needs bidpilot[tb]). budgets: shares of the held-out
-    cost of winning everything. scenario: environment of the learner. baselines: names; none: the usual ones; [all]:
-    every policy there is.
+    days). tensorboard: write curves of fits and trainings there (needs bidpilot[tb]). mlflow: a folder, or the URI of a
+    tracking server, that settings, curve and results are written to as well (needs bidpilot[mlflow]). budgets: shares
+    of the held-out cost of winning everything. scenario: environment of the learner, package.module:NAME for one of
+    your own. baselines: names; none: the usual ones; [all]: every policy there is.
     """
 
     log: str = SYNTHETIC
@@ -157,6 +176,7 @@ class Settings(_Frozen):
     seed: int = Field(default=0, ge=0)
     threads: int = Field(default=1, gt=0)
     tensorboard: bool = False
+    mlflow: str | None = None
     train_share: Share = 0.7
     ticks_per_day: int = Field(default=96, gt=0)
     goal: Literal["auto", "clicks", "conversions", "value"] = "auto"
@@ -169,6 +189,16 @@ class Settings(_Frozen):
     model: ModelSettings = ModelSettings()
     learner: LearnerSettings = LearnerSettings()
     days: DaySettings = DaySettings()
+    stream: StreamSettings = StreamSettings()
+
+    def located(self) -> Settings:
+        """Return the settings with whole paths, which mean the same from every folder."""
+        found: dict[str, Any] = {} if self.log == SYNTHETIC else {"log": str(Path(self.log).absolute())}
+        if self.mapping is not None:
+            found["mapping"] = self.mapping.absolute()
+        if self.mlflow is not None and "://" not in self.mlflow and self.mlflow != DATABRICKS:
+            found["mlflow"] = str(Path(self.mlflow).absolute())
+        return self.model_copy(update=found)
 
     @field_validator("budgets")
     @classmethod
@@ -187,9 +217,8 @@ class Settings(_Frozen):
     @field_validator("scenario")
     @classmethod
     def _known(cls, scenario: str) -> str:
-        find_scenario(scenario)
         comparable = sorted(name for name, settings in SCENARIOS.items() if _comparable(settings))
-        if scenario not in comparable:
+        if not _comparable(find_scenario(scenario)):
             raise ValueError(
                 f"{scenario} is for scripts of one's own (gym.make); a run compares policies of one campaign on plain "
                 f"auctions, so it takes {', '.join(comparable)}"

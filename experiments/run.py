@@ -8,7 +8,7 @@ import json
 import platform
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,37 +18,44 @@ from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.files import write_atomically
 from bidpilot.ctr.journal import Journal
 from bidpilot.experiments.config import SYNTHETIC, Settings, load_settings, save_settings
+from bidpilot.experiments.tuned import FILE as TUNED
 
 if TYPE_CHECKING:
     import pandas as pd
 
 PACKAGES = ("bidpilot", "gymnasium", "stable-baselines3", "torch", "numpy", "pandas")
 HASHED = 2**24
+SETTINGS = "run.yaml"
 
 
 @dataclass(frozen=True)
 class Run:
-    """A folder with the settings it was made with."""
+    """A folder with the settings it was made with. after: folder of the run that it is to repeat, if it is."""
 
     folder: Path
     settings: Settings
+    after: Path | None = field(default=None, compare=False)
 
     @classmethod
-    def create(cls, folder: Path, settings: Settings) -> Run:
+    def create(cls, folder: Path, settings: Settings, config: Path | None = None) -> Run:
         """Open a folder for these settings; stages already there are kept if the settings are the same.
 
-        Nothing is written yet, see begin. Raises InputError when the folder holds a run of other settings.
+        config: where the settings were read from; a run.yaml means that its run is repeated, with what its baselines
+        were tuned to. Nothing is written yet, see begin. Raises InputError when the folder holds a run of other
+        settings.
         """
-        path = folder / "run.yaml"
+        path, settings = folder / SETTINGS, settings.located()
         if path.exists() and load_settings(path, {}) != settings:
             raise InputError(f"{folder} holds a run with other settings (see {path}); choose another --out")
-        run = cls(folder, settings)
+        run = cls(folder, settings, config.parent if config is not None and config.name == SETTINGS else None)
         run.check_log()
         return run
 
     def begin(self) -> None:
         """Write the settings: from now on the folder is this run's. Called when there is a first result to keep."""
-        save_settings(self.settings, self.folder / "run.yaml")
+        save_settings(self.settings, self.folder / SETTINGS)
+        if self.after is not None and (self.after / TUNED).is_file() and not (self.folder / TUNED).exists():
+            write_atomically(self.folder / TUNED, (self.after / TUNED).read_bytes())
         self.note()
 
     def finish(self, stage: str) -> None:
@@ -83,7 +90,7 @@ class Run:
     @classmethod
     def open(cls, folder: Path) -> Run:
         """Open the folder of an earlier stage. Raises InputError when it is not one."""
-        path = folder / "run.yaml"
+        path = folder / SETTINGS
         if not path.is_file():
             raise InputError(f"{folder} holds no run (no run.yaml); make one with: bidpilot fit --out {folder}")
         run = cls(folder, load_settings(path, {}))

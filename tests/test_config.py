@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from bidpilot.ctr.errors import InputError
+from bidpilot.ctr.names import model_config
+from bidpilot.envs.scenarios import find_scenario
 from bidpilot.experiments.config import Settings, budget_label, load_settings, save_settings
 
 if TYPE_CHECKING:
@@ -40,6 +43,11 @@ def test_later_sources_win(tmp_path: Path) -> None:
         (("worth=nan",), "worth"),
         (("learner.algorithm=a2c",), "'a2c' is no learner; name one of ppo, sac, td3"),
         (("seed.x=1",), "seed"),
+        (("model.kind=nowhere.model",), "'nowhere.model' must be importable and define Config"),
+        (("model.kind=json.decoder",), "'json.decoder' must be importable and define Config"),
+        (("model.kind=bidpilot.agents.pid",), "Config lacks fit, refit, restore, trains"),
+        (("scenario=nowhere.at.all:X",), "must be package.module:NAME, and importable"),
+        (("scenario=json:JSONDecoder",), "no bidpilot.envs.scenario.Scenario but type"),
         (("model=deepfm", "model.epochs=3"), "'model' is not a group"),
     ],
 )
@@ -68,3 +76,21 @@ def test_labels_are_those_people_use() -> None:
 def test_scenarios_that_no_comparison_plays_are_refused(name: str) -> None:
     with pytest.raises(InputError, match=f"{name} is for scripts of one's own .* bidpilot/Targeting-v0"):
         load_settings(None, {"scenario": name})
+
+
+def test_a_scenario_of_ones_own_is_named_by_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = "from bidpilot.envs.scenario import Limit, Scenario\nWIDE = Scenario(reach=1.5)\n"
+    (tmp_path / "our_scenarios.py").write_text(source + "LIMITED = Scenario(limit=Limit('cpa', 0.5, 1.0))\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    settings = load_settings(None, {"scenario": "our_scenarios:WIDE"})
+    assert find_scenario(settings.scenario).reach == 1.5
+    with pytest.raises(InputError, match="LIMITED is for scripts"):
+        load_settings(None, {"scenario": "our_scenarios:LIMITED"})
+
+
+def test_a_saved_model_does_not_decide_what_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "our_model.py").write_text("class Config:\n    fit = refit = restore = trains = None\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InputError, match=r"fitted by the module 'our_model\.x': import it"):
+        model_config("our_model.x", saved=True)
+    assert "our_model" not in sys.modules

@@ -48,13 +48,10 @@ def create_run(given: dict[str, Any], config: Path | None, sets: list[str] | Non
     from bidpilot.experiments.config import load_settings
     from bidpilot.experiments.run import Run
 
-    for key in ("log", "mapping"):  # a run can then be gone on with from any directory
-        if given.get(key) not in {None, "synthetic"}:
-            given[key] = str(Path(given[key]).absolute())
     settings = load_settings(config, given, tuple(sets or ()))
     if given.get("log") is None and config is None and not any(pair.startswith("log=") for pair in sets or ()):
         fail("give --log FILE, or --log synthetic for the exchange that bidpilot brings")
-    return Run.create(out or Path("runs") / _name(settings), settings)
+    return Run.create(out or Path("runs") / _name(settings), settings, config)
 
 
 def open_run(folder: Path) -> Run:
