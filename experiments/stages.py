@@ -21,6 +21,7 @@ from bidpilot.experiments.report import write_report
 from bidpilot.experiments.run import Run
 from bidpilot.experiments.source import load_source
 from bidpilot.experiments.tables import markdown_table, model_table, terminal_tables
+from bidpilot.experiments.tracking import check_tracking, track_comparison, track_training
 from bidpilot.experiments.train import PLAIN, checkpoints, train
 from bidpilot.experiments.tune import tune_run
 from bidpilot.experiments.tune_words import gain_table, gain_words
@@ -97,6 +98,7 @@ class Stages:
 
     def train(self, session: Session = PLAIN, *, again: bool = False) -> None:
         """Train the learner, if that was not done; print what training brought. session: what is asked of this call."""
+        check_tracking(self.run.settings)
         self.fit()
         if self.run.done("train") and not again:
             if not session.resume:
@@ -120,6 +122,7 @@ class Stages:
             f"{self.run.settings.learner.algorithm} trained in {time.monotonic() - clock:.0f} s: {best:.4f} of the "
             f"possible on simulated validation days, the controller alone {curve['reference'].iloc[0]:.4f}"
         )
+        self._tell(track_training(self.run))
 
     def tune(self, task: Task) -> pd.DataFrame:
         """Fit what is missing, search the baselines' settings, print what that brings on days that no trial saw."""
@@ -138,6 +141,7 @@ class Stages:
         self.train()
         results = compare(self.run, self.source, self.say)
         self._finish(results, self.run)
+        self._tell(track_comparison(self.run))
         return results
 
     def evaluate(self, contenders: list[Contender]) -> pd.DataFrame:
@@ -154,6 +158,11 @@ class Stages:
         written = export(self.run, path)
         self.say(f"policy: {written} ({written.stat().st_size / 1024:.0f} KiB, checked against its probes)")
         return written
+
+    def _tell(self, sentence: str) -> None:
+        """Print a sentence, if there is one."""
+        if sentence:
+            self.say(sentence)
 
     def _finish(self, results: pd.DataFrame, run: Run) -> None:
         currency = str(run.facts["log"]["currency"])
