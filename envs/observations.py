@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 
 CLICK_PRIOR = 5.0
+CLICK_TRUST = 20.0
+"""Clicks that pull a group's corrected worth towards the predicted one."""
 
 
 def _pace_error(s: Residual) -> Amount:
@@ -69,6 +71,17 @@ def _next_share(s: Residual) -> Amount:
 def _limit_slack(s: Residual) -> Amount:
     earned = s.campaigns.cost_limit * s.ops.over_groups(s.total.predicted)
     return (earned - s.spent) / s.campaigns.budget
+
+
+def _cost_of_worth(s: Residual) -> Amount:
+    """Cost of the worth won so far, as clicks correct it, against the limit, in logs; 0 while little is spent.
+
+    How sure it is hangs on the clicks so far, of which calibration and time tell.
+    """
+    total, prior = s.total, s.limit_prior
+    factor = (total.clicks + CLICK_TRUST) / (total.predicted_clicks + CLICK_TRUST)
+    allowed = s.campaigns.cost_limit * s.ops.over_groups(s.ops.clip(total.predicted, 0.0, np.inf) * factor)
+    return s.ops.log((s.spent + prior) / (allowed + prior))
 
 
 def _price_seen(s: Residual) -> Amount:
@@ -136,6 +149,14 @@ LIMITED = (
         1,
         "what the limit still allows of the budget; only with a limit",
         _limit_slack,
+    ),
+    Feature(
+        "cost_of_worth",
+        "log",
+        -1,
+        1,
+        "cost of the worth so far, corrected by clicks, against the limit; only with a limit",
+        _cost_of_worth,
     ),
 )
 REPORTED = (

@@ -32,6 +32,9 @@ PRICE_PRIOR = 0.02
 WORTH_PRIOR = 0.05
 """Share of the worth that the budget buys at least by which the reported worth is drawn to the predicted."""
 
+LIMIT_PRIOR = 0.02
+"""Share of the budget by which the observed cost of worth is drawn to the limit."""
+
 LEAST = 1e-9
 """Share of a day's traffic that a tick is taken to have at least."""
 
@@ -67,6 +70,7 @@ class Residual:
         self.pacer = self.controller.pacer
         self.rate = by_tick(_rate(forecast, np.ravel(self.pacer.start)), self.ops)
         self.price_prior = PRICE_PRIOR * self.campaigns.budget
+        self.limit_prior = LIMIT_PRIOR * self.campaigns.budget
         self.worth_prior = WORTH_PRIOR * self.campaigns.budget / self.pacer.start
         self.volume: list[float] = np.maximum(forecast.volume, LEAST).tolist()
         self.past_volume: list[float] = np.maximum(before(forecast.volume[None])[0], LEAST).tolist()

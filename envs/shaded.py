@@ -64,4 +64,4 @@ def split_market(market: Market, scenario: Scenario) -> tuple[SplitMarket, Forec
     """Split a market's segments by worth, as past days drawn from it show worth; return it with their forecast."""
     past = draw_days(market, PAST_DAYS, np.random.default_rng(np.random.SeedSequence(0, spawn_key=PAST)))
     split = SplitMarket(market, Buckets.of(past, scenario.buckets))
-    return split, shaded_forecast([split.buckets.split(day) for day in past])
+    return split, shaded_forecast([split.buckets.split(day) for day in past], split.buckets.count)

@@ -177,3 +177,14 @@ def test_prices_as_they_are_reported(forecast: Forecast) -> None:
     for silent in (feedback(prices=3.0, priced=100), feedback()):
         at = situation(forecast, 3, 0.3, feedback(), silent, scenario=REPORTED)
         assert read(at, REPORTED)["price_seen"] == 0  # a tick without traffic says nothing
+
+
+def test_what_the_worth_so_far_costs_against_the_limit(forecast: Forecast) -> None:
+    """Clicks half as many as predicted halve the worth, so far as they can be trusted."""
+    start, budget = forecast.multiplier(BUDGET_SHARE), BUDGET_SHARE * forecast.full_cost
+    limit = 1.5 * start
+    total = feedback(predicted=0.3 * budget / limit, clicks=980.0, predicted_clicks=1980.0)
+    seen = read(situation(forecast, 3, 0.3, total=total, scenario=LIMIT, limit=limit), LIMIT)
+    assert seen["cost_of_worth"] == pytest.approx(np.log((0.3 + 0.02) / (0.5 * 0.3 + 0.02)), abs=1e-6)
+    nothing = read(situation(forecast, 0, 0.0, scenario=LIMIT, limit=limit), LIMIT)
+    assert nothing["cost_of_worth"] == 0

@@ -60,8 +60,8 @@ def test_buckets_split_segments_by_worth_and_leave_the_day_as_it_was() -> None:
     split = buckets.split(day)
     assert split.segments == 4 * day.segments
     assert (split.seen.segment // 4 == day.seen.segment).all()
-    share = np.bincount(split.seen.segment % 4, minlength=4) / len(day)
-    assert share == pytest.approx(np.full(4, 0.25), abs=0.01)
+    worth = np.bincount(split.seen.segment % 4, split.seen.value, 4) / split.seen.value.sum()
+    assert worth == pytest.approx(np.full(4, 0.25), abs=0.01)
     for bucket in range(3):
         low, high = (split.seen.value[split.seen.segment % 4 == bucket + more] for more in (0, 1))
         assert low.max() <= high.min()
@@ -74,7 +74,7 @@ def test_shading_beats_the_best_uniform_multiplier_in_hindsight() -> None:
         for s in (3, 4)
     )
     buckets = Buckets.of(past, 8)
-    forecast = shaded_forecast([buckets.split(day) for day in past])
+    forecast = shaded_forecast([buckets.split(day) for day in past], buckets.count)
     campaign = Campaign(forecast.full_cost / 4, forecast.ticks, forecast.full_cost, SHADING.rules)
     shaded, uniform = 0.0, 0.0
     for day in days:
@@ -113,3 +113,19 @@ def test_the_environment_has_one_action_and_splits_a_plain_market() -> None:
 def test_what_cannot_be_is_refused(wrong: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         wrong()  # type: ignore[operator]
+
+
+def test_a_kind_never_met_is_bid_for_as_its_neighbours_say() -> None:
+    """Prices rise with worth as its square root; past days never showed the bucket between two others."""
+    rng = np.random.default_rng(5)
+    value = np.concatenate([rng.uniform(low, low + 0.5, 20_000) for low in (1.0, 3.0)])
+    n = len(value)
+    price = np.sqrt(value) * rng.lognormal(np.log(0.4), 0.4, n)
+    none = np.zeros(n, dtype=bool)
+    seen = Opportunities(np.full(n, 0.5), np.ones(n), value, np.zeros(n), np.zeros(n, int), np.zeros(n, np.int64))
+    day = Day.build(seen, Hidden(to_micros(price), none, none, np.zeros(n, np.int64), value), 1, 1)
+    buckets = Buckets(np.array([2.0, 2.5]))
+    bids = shaded_forecast([buckets.split(day)], buckets.count).shaded(np.array([1.0]))[0]
+    assert np.isfinite(bids).all()
+    assert (bids < 1.0).all()
+    assert bids[0] > bids[2]  # what is worth more is bid a smaller share of its worth

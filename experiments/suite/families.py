@@ -160,6 +160,7 @@ FAMILIES: tuple[Family, ...] = (
         Scenario(traffic=replace(LAW, shock=0.7, drift=0.2)),
         ONE,
         (Claim(ONE),),
+        learner="imitation",
     ),
     Family(
         "censored",
