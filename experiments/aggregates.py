@@ -70,16 +70,17 @@ class Stratified:
     def over_days(self, values: FloatArray) -> FloatArray:
         """Return sums over days (1 + replicates, ...) of values (..., days)."""
         days = values.shape[-1]
-        return (self._days @ values.reshape(-1, days).T).reshape(-1, *values.shape[:-1])
+        sums = self._days @ values.reshape(-1, days).T
+        return np.asarray(sums.reshape(-1, *values.shape[:-1]))
 
     def over_seeds(self, name: str, values: FloatArray) -> FloatArray:
         """Return means over a policy's seeds (1 + replicates, ...) of values (1 + replicates, seeds, ...)."""
         weights = self._seeds[name] / self._seeds[name].sum(axis=1, keepdims=True)
-        return np.einsum("rs...,rs->r...", values, weights)
+        return np.asarray(np.einsum("rs...,rs->r...", values, weights))
 
     def mean(self, name: str, values: FloatArray) -> FloatArray:
         """Return means (1 + replicates, ...) of a policy's values (seeds, ..., days) over seeds and days."""
-        return self.over_seeds(name, self.over_days(values)) / values.shape[-1]
+        return np.asarray(self.over_seeds(name, self.over_days(values)) / values.shape[-1])
 
     def profile(self, name: str, scores: FloatArray, taus: FloatArray) -> FloatArray:
         """Return P(score > tau) (1 + replicates, t) of a policy's scores (seeds, budgets, days)."""
@@ -89,7 +90,8 @@ class Stratified:
     def improvement(self, name: str, mine: FloatArray, other: str, theirs: FloatArray) -> FloatArray:
         """Return P(mine > theirs) + P(equal) / 2, (1 + replicates,): pairs of seeds on the same budget and day."""
         won = beats(mine[:, None], theirs[None]).mean(axis=2)
-        return self.over_seeds(other, self.over_seeds(name, self.over_days(won))) / won.shape[-1]
+        pairs = self.over_seeds(other, self.over_seeds(name, self.over_days(won)))
+        return np.asarray(pairs / won.shape[-1])
 
     def iqm(self, name: str, scores: FloatArray) -> FloatArray:
         """Return the interquartile mean (1 + replicates,) of a policy's scores (seeds, budgets, days), all pooled."""

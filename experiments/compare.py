@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import TYPE_CHECKING
 
@@ -13,15 +12,17 @@ from bidpilot.agents.oracle import Oracle
 from bidpilot.agents.registry import find_policy, named
 from bidpilot.agents.space import spread
 from bidpilot.envs.timeline import Timeline
+from bidpilot.experiments.claims import comparison_table, outcome, profile_table
 from bidpilot.experiments.config import budget_label
 from bidpilot.experiments.evaluate import Contender, Field, Played, play_all
-from bidpilot.experiments.metrics import METRICS, metric
+from bidpilot.experiments.metrics import METRICS
 from bidpilot.experiments.prepare import Arena, describe_days, evaluation_days, prepare
+from bidpilot.experiments.run import provenance
 from bidpilot.experiments.source import Source, load_source
 from bidpilot.experiments.statistics import interval
 from bidpilot.experiments.streams import stream
 from bidpilot.experiments.train import load_trained
-from bidpilot.experiments.tuned import Chosen, read_tuned
+from bidpilot.experiments.tuned import Chosen, days_hash, read_tuned
 from bidpilot.experiments.tuning import campaign_for, tune
 
 if TYPE_CHECKING:
@@ -40,32 +41,35 @@ def compare(run: Run, source: Source | None = None, say: Callable[[str], None] =
     source = source or load_source(run.settings)
     arena = prepare(run, source)
     contenders = [*baselines(run, arena, say=say), *learners(run), oracle()]
-    return judge(run, source, contenders, arena.full_cost)
+    return judge(run, source, contenders, arena)
 
 
 def judge(
-    run: Run, source: Source, contenders: Sequence[Contender], expected: float, to: Run | None = None
+    run: Run, source: Source, contenders: Sequence[Contender], arena: Arena, to: Run | None = None
 ) -> pd.DataFrame:
-    """Play contenders on the evaluation days and write results.csv, ticks.csv and what they were played on.
+    """Play contenders on the evaluation days; write what came out and what they were played on.
 
-    expected: what policies are told that winning everything will cost, see tuning.campaign_for. to: where to write, if
-    not into the run itself.
+    Writes results.csv, comparison.csv and profile.csv (see claims), and ticks.csv. arena: what may have been learnt
+    from; its forecast is what policies are told. to: where to write, if not into the run itself.
     """
     settings, target = run.settings, to or run
-    days = evaluation_days(run, source)
+    days = evaluation_days(run, source, arena.seen)
     rng = stream(settings.seed, "bootstrap")
     field = Field.of(days, settings.days.replicates, settings.days.resampled, rng)
-    campaigns = {share: campaign_for(days, share, settings.auction, expected) for share in settings.budgets}
+    campaigns = {share: campaign_for(days, share, settings.auction, arena.full_cost) for share in settings.budgets}
     played = play_all(contenders, field, campaigns, stream(settings.seed, "policies"))
-    traffic = hashlib.blake2b("".join(day.traffic_hash for day in days).encode(), digest_size=8).hexdigest()
-    table = results_table(played, field, contenders, settings.budgets).assign(seed=settings.seed, traffic_hash=traffic)
+    traffic = days_hash(days)
+    table = results_table(played, field, contenders, settings.budgets).assign(traffic_hash=traffic, **_made_by(run))
     target.write_table("results.csv", table)
+    claims = comparison_table(played, field, contenders, settings.budgets)
+    target.write_table("comparison.csv", claims)
+    target.write_table("profile.csv", profile_table(played, field, contenders, settings.budgets))
     ticks = days[0].ticks
     target.write_table("ticks.csv", _ticks_table(played, ticks, Timeline(0.0, 86_400 / settings.ticks_per_day, ticks)))
     within = "impressions within each episode" if field.resampled_within else "whole days"
     how = f"95 % bootstrap, {len(field.draws)} replicates, resampling {within}, paired across policies"
     known = source.exchange is not None
-    target.note(trials=_trials(contenders, settings.budgets))
+    target.note(trials=_trials(contenders, settings.budgets), claims=outcome(claims))
     target.note(traffic_hash=traffic, evaluated_on=describe_days(source, days), intervals=how, truth_known=known)
     return table
 
@@ -134,6 +138,13 @@ def _trials(contenders: Sequence[Contender], shares: Sequence[float]) -> dict[st
     }
 
 
+def _made_by(run: Run) -> dict[str, str | int]:
+    """Return what every row of the results says of its making: the seed, the code and the versions."""
+    told = provenance(run.settings)
+    versions = ", ".join(f"{name} {version}" for name, version in told["versions"].items())
+    return {"seed": told["seed"], "git_commit": told["git_commit"], "versions": versions}
+
+
 def results_table(
     played: Played, field: Field, contenders: Sequence[Contender], shares: Sequence[float]
 ) -> pd.DataFrame:
@@ -142,7 +153,7 @@ def results_table(
 
 
 def _rows(played: Played, field: Field, contenders: Sequence[Contender], share: float) -> list[dict[str, float | str]]:
-    ratio = {c.name: _draws(played.records[c.name, share], field, "r_over_rstar") for c in contenders}
+    ratio = {c.name: field.draws_of(played.records[c.name, share], "r_over_rstar") for c in contenders}
     rivals = [c.name for c in contenders if c.role == "baseline"]
     best = max(rivals, key=lambda name: ratio[name][0], default="")
     rows = []
@@ -155,16 +166,10 @@ def _rows(played: Played, field: Field, contenders: Sequence[Contender], share: 
             "budget_currency": played.campaigns[share].budget,
         }
         for entry in METRICS:
-            draws = _draws(played.records[contender.name, share], field, entry.name)
-            row |= _with_interval(entry.name, draws)
+            row |= _with_interval(entry.name, field.draws_of(played.records[contender.name, share], entry.name))
         row |= _with_interval("difference", ratio[contender.name] - ratio.get(best, np.nan))
         rows.append(row | {"best_baseline": best, "config": contender.settings(share)})
     return rows
-
-
-def _draws(records: FloatArray, field: Field, name: str) -> FloatArray:
-    """Return the estimate of a metric, then its bootstrap replicates, (1 + replicates,)."""
-    return np.concatenate([metric(name, records, field.point), metric(name, records, field.draws)])
 
 
 def _with_interval(name: str, draws: FloatArray) -> dict[str, float]:

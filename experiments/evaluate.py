@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from bidpilot.agents.rollout import run_episode
 from bidpilot.envs.replay import resampled
-from bidpilot.experiments.metrics import RECORD, Ideal, cumulative_spend, episode_record
+from bidpilot.experiments.metrics import RECORD, Ideal, cumulative_spend, episode_record, metric
 from bidpilot.experiments.statistics import day_weights
 
 if TYPE_CHECKING:
@@ -79,6 +79,15 @@ class Field:
     def resampled_within(self) -> bool:
         """Tell whether intervals come from resampling impressions within the episodes."""
         return bool(self.streams)
+
+    def draws_of(self, records: FloatArray, name: str) -> FloatArray:
+        """Return a metric's estimate, then its bootstrap replicates, (1 + replicates,), of records (e, len(RECORD))."""
+        return np.concatenate([metric(name, records, self.point), metric(name, records, self.draws)])
+
+    def shares_of(self, values: FloatArray) -> FloatArray:
+        """Return the mean over episodes, then its replicates, (1 + replicates, ...), of values (e, ...)."""
+        weights = np.concatenate([self.point, self.draws])
+        return np.asarray(weights @ values / weights.sum(axis=1).reshape(-1, *[1] * (values.ndim - 1)))
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,13 @@ from bidpilot.envs.market import MiscalibratedMarket, SimulatedMarket, Synthetic
 from bidpilot.envs.replay import coverage, replay_days
 from bidpilot.envs.scenarios import find_scenario
 from bidpilot.experiments.fit import load_beliefs
+from bidpilot.experiments.sealed import opened
 from bidpilot.experiments.source import LOGGED_DAYS
 from bidpilot.experiments.streams import stream
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from bidpilot.envs.day import Day
     from bidpilot.experiments.run import Run
     from bidpilot.experiments.source import Source
@@ -47,6 +50,11 @@ class Arena:
         return self.past.forecast.full_cost * self.volume
 
     @property
+    def seen(self) -> tuple[Day, ...]:
+        """All days that something is learnt or chosen from."""
+        return (*self.past.days, *self.validate, *self.tune)
+
+    @property
     def segments(self) -> int:
         """Number of user segments."""
         return self.past.days[0].segments
@@ -63,12 +71,6 @@ def prepare(run: Run, source: Source) -> Arena:
     return Arena(past, validate, tune, volume)
 
 
-def expected_cost(run: Run, source: Source) -> float:
-    """Return what Arena.full_cost says, for those who need nothing else of the arena."""
-    market, volume = _market(run, source)
-    return Arena(_past(run, market), (), (), volume).full_cost
-
-
 def _market(run: Run, source: Source) -> tuple[SimulatedMarket, float]:
     """Return the market of the training log, and its expected opportunities as a multiple of what it draws."""
     beliefs = load_beliefs(run)
@@ -82,8 +84,16 @@ def _past(run: Run, market: SimulatedMarket) -> Past:
     return Past(days, Forecast.of(days, run.settings.auction))
 
 
-def evaluation_days(run: Run, source: Source) -> tuple[Day, ...]:
-    """Return the days to compare on: fresh ones of the true exchange, or the held-out part of the log replayed."""
+def evaluation_days(run: Run, source: Source, seen: Iterable[Day] = ()) -> tuple[Day, ...]:
+    """Return the days to compare on: fresh ones of the true exchange, or the held-out part of the log replayed.
+
+    seen: days that something was learnt or chosen from, see Arena.seen. Raises SealedError where the evaluation days
+    may not be looked at: while something is trained or tuned, and where one of them is among those seen.
+    """
+    return opened("evaluation days", lambda: _held_out(run, source), seen)
+
+
+def _held_out(run: Run, source: Source) -> tuple[Day, ...]:
     settings, beliefs = run.settings, load_beliefs(run)
     if source.exchange is not None:
         market = SyntheticMarket(

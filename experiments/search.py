@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bidpilot.agents.space import TRIALS, Choice, Span, spread
 from bidpilot.ctr.errors import InputError
+from bidpilot.experiments.sealed import sealing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +45,7 @@ def need_optuna() -> Any:  # noqa: ANN401 - a module
     return optuna
 
 
+@sealing("tuning")
 def search(
     config: type[PolicyConfig], judge: Callable[[PolicyConfig], FloatArray], count: int, seed: int
 ) -> list[Trial]:

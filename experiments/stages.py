@@ -16,7 +16,7 @@ from bidpilot.experiments.compare import compare, judge
 from bidpilot.experiments.export import export
 from bidpilot.experiments.fidelity import TABLES, fidelity, terminal_table
 from bidpilot.experiments.fit import fit
-from bidpilot.experiments.prepare import expected_cost, prepare
+from bidpilot.experiments.prepare import prepare
 from bidpilot.experiments.report import write_report
 from bidpilot.experiments.run import Run
 from bidpilot.experiments.source import load_source
@@ -149,7 +149,7 @@ class Stages:
         target = Run.create(self.run.folder / "evaluate", self.run.settings)
         target.begin()
         target.note(**self.run.facts)
-        results = judge(self.run, self.source, contenders, expected_cost(self.run, self.source), target)
+        results = judge(self.run, self.source, contenders, prepare(self.run, self.source), target)
         self._finish(results, target)
         return results
 

@@ -21,6 +21,7 @@ from bidpilot.envs.replay import ReplayMarket
 from bidpilot.envs.scenarios import find_scenario, make
 from bidpilot.experiments.learn import Task, check_resumable, learn
 from bidpilot.experiments.prepare import Arena, prepare
+from bidpilot.experiments.sealed import sealing
 from bidpilot.experiments.source import Source, load_source
 from bidpilot.experiments.streams import stream
 from bidpilot.experiments.tuning import campaign_for, scores
@@ -58,6 +59,7 @@ class Session:
 PLAIN = Session()
 
 
+@sealing("training")
 def train(run: Run, source: Source | None = None, session: Session = PLAIN) -> pd.DataFrame:
     """Train the run's learner, save it under its folder, and return the learning curve (also learning.csv).
 

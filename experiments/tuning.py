@@ -12,6 +12,7 @@ from bidpilot.agents.space import spread
 from bidpilot.ctr.types import MICROS
 from bidpilot.envs.hindsight import best_of, best_value
 from bidpilot.envs.types import COLUMNS, Campaign, Rules
+from bidpilot.experiments.sealed import sealing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -78,6 +79,7 @@ def _won(policy: BiddingPolicy, days: Sequence[Day], campaign: Campaign) -> tupl
     return worth, spend / MICROS
 
 
+@sealing("tuning")
 def tune(
     configs: Mapping[str, type[PolicyConfig]],
     past: Past,

@@ -14,7 +14,7 @@ NEGLIGIBLE = 0.0005
 def summary(results: pd.DataFrame, facts: dict[str, object]) -> list[str]:
     """Return sentences about a comparison: the finding, each budget, what is left to gain, what it was played on."""
     learners = results[results["role"] == "learner"]
-    lines = [_finding(results, learners)]
+    lines = [_finding(results, learners), *_claims(facts.get("claims"))]
     lines += [_at_budget(row) for _, row in learners[learners["difference"].notna()].iterrows()]
     lines += _headroom(results, truth_known=bool(facts.get("truth_known")))
     return [*lines, f"Compared on {facts.get('evaluated_on', 'the evaluation days')}."]
@@ -49,6 +49,19 @@ def _at_budget(row: pd.Series) -> str:
         f"At budget {row['budget_label']} {row['policy']} earns {100 * row['r_over_rstar']:.1f} % of what was "
         f"possible, {gain} points against {row['best_baseline']} (95 % interval {low} to {high})."
     )
+
+
+def _claims(outcomes: object) -> list[str]:
+    """Say, where a learner is held against several baselines and budgets, what Holm leaves of it (claims.outcome)."""
+    lines = []
+    for learner, found in outcomes.items() if isinstance(outcomes, dict) else ():
+        if found["claims"] > 1:
+            lines.append(
+                f"Against every baseline at every budget these are {found['claims']} claims at once: {learner} earns "
+                f"more in {found['ahead']} and less in {found['behind']} at p < 0.05, each taken alone; of them "
+                f"{found['ahead_holm']} and {found['behind_holm']} are left when all are held together (Holm)."
+            )
+    return lines
 
 
 def _headroom(results: pd.DataFrame, *, truth_known: bool) -> list[str]:

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 from safetensors.numpy import save
+from scipy.stats import trim_mean
 
 from bidpilot.agents import learned, linear
 from bidpilot.agents.bundle import policy_settings, policy_tensors
@@ -27,7 +28,7 @@ from bidpilot.experiments.suite.learners import load_policy
 from bidpilot.experiments.suite.picture import said, suite_figure
 from bidpilot.experiments.suite.play import RECORD, always, play_days
 from bidpilot.experiments.suite.run import SuiteConfig, run_suite
-from bidpilot.experiments.suite.verdicts import Draws, claim_rows, score_table
+from bidpilot.experiments.suite.verdicts import Draws, claim_rows, profile_table, score_table, together
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -137,8 +138,52 @@ def test_a_claim_holds_by_its_interval_and_by_what_was_asked(gain: float, claim:
     draws = Draws(records_of(gain), np.random.default_rng(0))
     row = claim_rows(small("segments", claims=(claim,)), "ppo", draws).iloc[0]
     assert row["low"] < row["difference"] < row["high"]
+    assert (row["p"] < 0.05) == (row["low"] > 0 or row["high"] < 0)
+    assert row["poi_low"] <= row["probability_of_improvement"] <= row["poi_high"]
+    assert row["probability_of_improvement"] == pytest.approx(0.5 + np.sign(gain) * 0.45, abs=0.06)
     assert row["difference"] == pytest.approx(gain, abs=0.005)
     assert bool(row["holds"]) is holds
+
+
+def test_the_interquartile_mean_and_the_profile_are_those_of_single_days() -> None:
+    """One broken day in 40 pulls the score down, hardly the interquartile mean, and shows in the profile."""
+    records = records_of(0.02)
+    records["base"][0, :, 7, RECORD.index("earned")] = 0.1
+    draws = Draws(records, np.random.default_rng(0))
+    family = small("segments")
+    table = score_table(family, {"base": "baseline", "ppo": "learner"}, (1 / 4, 1 / 16), draws)
+    rows = table[table["policy"] == "base"]
+    told = {row["budget"]: row for row in rows.to_dict("records")}
+    for budget, part in ((0.0, slice(None)), (1 / 4, slice(0, 1)), (1 / 16, slice(1, 2))):
+        scores = records["base"][:, part, :, RECORD.index("earned")].ravel()
+        assert told[budget]["iqm"] == pytest.approx(trim_mean(scores, 0.25))
+        assert told[budget]["score"] == pytest.approx(scores.mean())
+    assert (rows["iqm"] > rows["score"] + 0.01).all()
+    assert ((table["iqm_low"] < table["iqm"]) & (table["iqm"] < table["iqm_high"])).all()
+    profile = profile_table(family, draws)
+    assert list(profile.columns) == ["family", "policy", "tau", "share", "low", "high"]
+    base = profile[profile["policy"] == "base"].set_index("tau")["share"]
+    assert base.iloc[0] == 1.0
+    assert base.is_monotonic_decreasing
+    assert base[0.5] == pytest.approx(39 / 40)
+    assert ((profile["low"] <= profile["share"] + 1e-9) & (profile["share"] <= profile["high"] + 1e-9)).all()
+
+
+def test_holm_is_over_all_claims_of_the_suite() -> None:
+    rows = [pd.DataFrame({"p": [p]}) for p in (0.02, 0.5, 0.01)]
+    assert together(rows)["p_holm"].tolist() == pytest.approx([0.04, 0.5, 0.03])
+    claims = pd.concat(
+        [claim_rows(small(name, claims=(Claim(("base",)),)), "ppo", draws_of(gain)) for name, gain in GAINS]
+    )
+    lines = said(together([claims]), {"segments": "Segments", "cpa": "CPA"})
+    assert lines[-1].startswith("2 claims at once: 1 differences have p < 0.05, each taken alone; 1 are left")
+
+
+GAINS = (("segments", 0.02), ("cpa", 0.0))
+
+
+def draws_of(gain: float) -> Draws:
+    return Draws(records_of(gain), np.random.default_rng(0))
 
 
 def test_pairing_makes_the_interval_of_a_difference_narrower_than_those_of_the_scores() -> None:
@@ -161,6 +206,9 @@ def test_a_small_suite_plays_scores_and_says_what_came_out(tmp_path: Path, name:
     again, _ = run_suite(tmp_path, [family], config)
     pd.testing.assert_frame_equal(scores, again)
     assert (tmp_path / "suite.csv").read_text().count("\n") == len(scores) + 1
+    assert set(pd.read_csv(tmp_path / "profile.csv")["policy"]) == set(scores["policy"])
+    assert {"p", "p_holm", "probability_of_improvement"} <= set(pd.read_csv(tmp_path / "claims.csv").columns)
+    assert scores["iqm"].between(0.2, 1.0).all()
     sentence = said(claims, {family.name: family.title})[0]
     assert f"{family.learner} against incremental {100 * claims['difference'].iloc[0]:+.2f} points" in sentence
     if name == "budget":

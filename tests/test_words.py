@@ -34,6 +34,15 @@ def test_the_claim_follows_the_interval(gain: float, low: float, high: float, sa
     assert lines[-1] == "Compared on 30 days."
 
 
+def test_several_claims_are_counted_and_what_holm_leaves() -> None:
+    found = {"claims": 12, "ahead": 7, "behind": 2, "ahead_holm": 5, "behind_holm": 0}
+    lines = summary(_results(0.02, 0.01, 0.03), {"claims": {"ppo": found}})
+    assert "12 claims at once: ppo earns more in 7 and less in 2 at p < 0.05" in lines[1]
+    assert "of them 5 and 0 are left" in lines[1]
+    alone = summary(_results(0.02, 0.01, 0.03), {"claims": {"ppo": found | {"claims": 1}}})
+    assert not any("Holm" in line for line in alone)
+
+
 def test_without_a_learner_the_best_policy_is_named() -> None:
     results = _results(0.0, -0.01, 0.01)
     assert summary(results[results["role"] == "baseline"], {})[0] == "The best policy played is pid (budget 1/8)."

@@ -100,7 +100,7 @@ def campaign_table(run: Run, policies: Sequence[str], *, tuned: bool) -> pd.Data
         fit(run, source)
     arena = prepare(run, source)
     contenders = [*_contenders(run, arena, policies, tuned=tuned), oracle()]
-    days, rng = evaluation_days(run, source), stream(settings.seed, "bootstrap")
+    days, rng = evaluation_days(run, source, arena.seen), stream(settings.seed, "bootstrap")
     field = Field.of(days, min(REPLICATES, settings.days.replicates), settings.days.resampled, rng)
     campaigns = {share: campaign_for(days, share, settings.auction, arena.full_cost) for share in settings.budgets}
     played = play_all(contenders, field, campaigns, stream(settings.seed, "policies"))

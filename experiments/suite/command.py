@@ -48,7 +48,7 @@ def missing_policies(root: Path, families: Sequence[AnyFamily], config: SuiteCon
 
 
 def suite(root: Path, families: Sequence[AnyFamily], config: SuiteConfig, console: Console, *, train: bool) -> None:
-    """Do all of it; write suite.csv, claims.csv, suite.txt and suite.png under root.
+    """Do all of it; write suite.csv, claims.csv, profile.csv, suite.txt and suite.png under root.
 
     Raises InputError naming what is not trained, where nothing is to be trained.
     """
@@ -66,7 +66,8 @@ def suite(root: Path, families: Sequence[AnyFamily], config: SuiteConfig, consol
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     console.print(score_lines(scores, titles))
-    console.print(f"table: {root / 'suite.csv'}, {root / 'claims.csv'}; figure: {root / 'suite.png'}", highlight=False)
+    tables = ", ".join(str(root / name) for name in ("suite.csv", "claims.csv", "profile.csv"))
+    console.print(f"tables: {tables}; figure: {root / 'suite.png'}", highlight=False)
 
 
 def score_lines(scores: pd.DataFrame, titles: dict[str, str]) -> Table:

@@ -15,8 +15,11 @@ from bidpilot.envs.market import MiscalibratedMarket, draw_days
 from bidpilot.envs.shading import Buckets, shaded_forecast
 from bidpilot.envs.traffic import TrafficMarket
 from bidpilot.envs.types import Campaign
+from bidpilot.experiments.sealed import opened
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from bidpilot.envs.day import Day
     from bidpilot.envs.market import Market
     from bidpilot.envs.scenario import Scenario
@@ -37,11 +40,18 @@ class Sizes:
     test: int = 40
 
 
-def days_of(family: Family, role: str, count: int) -> tuple[Day, ...]:
+def days_of(family: Family, role: str, count: int, seen: Iterable[Day] = ()) -> tuple[Day, ...]:
     """Draw a family's days. Days to train on are as they are; others are misjudged as the scenario has it.
 
-    Only test days show a family's shift. The same name, role and number give the same days in every run.
+    Only test days show a family's shift. The same name, role and number give the same days in every run. seen: days
+    that a test day may not be. Raises SealedError for test days during training and tuning, or if one was seen.
     """
+    if role == "test":
+        return opened("test days", lambda: _drawn(family, role, count), seen)
+    return _drawn(family, role, count)
+
+
+def _drawn(family: Family, role: str, count: int) -> tuple[Day, ...]:
     scenario = family.scenario
     law = replace(scenario.traffic, opportunities=scenario.traffic.opportunities * _volume(family, role))
     market: Market = TrafficMarket(law)
@@ -64,7 +74,7 @@ def forecast_of(family: Family, train: tuple[Day, ...]) -> Forecast:
     """Return what the learner knows of past days: by campaign or with shades, where its environment wants them."""
     days, auction = _past(family, train), family.scenario.rules.auction
     if family.scenario.environment == "shading":
-        return shaded_forecast(days)
+        return shaded_forecast(days, _buckets(family).count)
     return (
         Forecast.with_parts(days, auction)
         if family.scenario.environment == "allocation"

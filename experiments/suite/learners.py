@@ -19,6 +19,7 @@ from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.files import write_atomically
 from bidpilot.envs.replay import ReplayMarket
 from bidpilot.envs.scenarios import make
+from bidpilot.experiments.sealed import sealing
 from bidpilot.experiments.suite.days import Sizes, campaign_of, days_of, forecast_of, in_training
 from bidpilot.experiments.suite.families import BUDGETS
 from bidpilot.experiments.suite.kept import made_with, policy_folder, stream_seed, trained_with
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 PROBES = 200
 
 
+@sealing("training")
 def train_policy(root: Path, family: Family, seed: int, sizes: Sizes) -> None:
     """Train one policy on the family's training days, the best by its validation days, and keep it; once.
 

@@ -14,6 +14,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from bidpilot.envs.marketplace import Arena
+from bidpilot.experiments.sealed import refuse, sealing
 from bidpilot.experiments.suite.contenders import Pacing, trials
 from bidpilot.experiments.suite.play import RECORD
 from bidpilot.experiments.suite.verdicts import BEST, BUDGET, Draws, Estimate
@@ -37,7 +38,12 @@ TRACE = ("time_left", "action", "spent", "earned", "price")
 
 
 def arena_of(family: MarketFamily, role: str, number: int) -> tuple[Arena, int]:
-    """Return an arena of a role and the seat that is played in it; the same in every call, for shifts too."""
+    """Return an arena of a role and the seat that is played in it; the same in every call, for shifts too.
+
+    Raises SealedError for a test arena during training and tuning.
+    """
+    if role == "test":
+        refuse("test arenas")
     seed = np.random.SeedSequence(KEY, spawn_key=(ROLES.index(role), number))
     traffic, chair = seed.spawn(2)
     seat = int(np.random.default_rng(chair).integers(family.config.buyers))
@@ -71,6 +77,7 @@ def play_arenas(contender: Contender, family: MarketFamily, role: str, count: in
 
 
 @lru_cache
+@sealing("tuning")
 def tuned(family: MarketFamily, count: int) -> dict[str, Contender]:
     """Return each baseline with the settings that bought the most worth in the tuning arenas, as many tried for each.
 

@@ -15,6 +15,7 @@ from bidpilot.agents.bundle import KINDS
 from bidpilot.agents.marketplace_policy import MarketplacePolicy
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.files import write_atomically
+from bidpilot.experiments.sealed import sealing
 from bidpilot.experiments.suite.contenders import Learner, Pacing
 from bidpilot.experiments.suite.kept import made_with
 from bidpilot.experiments.suite.marketplace import EXPECTED, arena_of, play_arenas
@@ -36,6 +37,7 @@ RATE, SPREAD = 1e-3, -1.0
 """Of the optimiser; log of the first exploration: the controller makes good for small steps off its way."""
 
 
+@sealing("training")
 def train_seat(folder: Path, family: MarketFamily, seed: int, sizes: Sizes) -> None:
     """Train a policy on arenas drawn anew, the best by its validation arenas, and keep it.
 

@@ -20,6 +20,8 @@ LEARNER, BASELINE = LEARNER_COLOURS[0], BASELINE_COLOURS[0]
 LOWEST = 0.55
 """Scores below this share of the family's best are not drawn: they would press the others together."""
 
+SIGNIFICANT = 0.05
+
 
 @styled
 def suite_figure(scores: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
@@ -87,4 +89,14 @@ def said(claims: pd.DataFrame, titles: Mapping[str, str]) -> list[str]:
         lines.append(
             f"{titles[row['family']]}: {row['learner']} against {row['against']} {points}; asked {asked}: {verdict}"
         )
-    return lines
+    return [*lines, *_held_together(claims)]
+
+
+def _held_together(claims: pd.DataFrame) -> list[str]:
+    """Say how many differences can be told from 0, claim by claim and held together, where there are several."""
+    count = int(claims["p"].notna().sum())
+    if count < 2:  # noqa: PLR2004 - one claim alone needs no adjustment
+        return []
+    alone, left = (int((claims[name] < SIGNIFICANT).sum()) for name in ("p", "p_holm"))
+    told = f"{count} claims at once: {alone} differences have p < {SIGNIFICANT:g}, each taken alone"
+    return [f"{told}; {left} are left when all are held together (Holm)"]
