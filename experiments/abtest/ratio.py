@@ -103,7 +103,8 @@ def lift(treated: Ratio, control: Ratio) -> Relative:
 def sum_by_unit(unit: ArrayLike, *columns: ArrayLike) -> tuple[FloatArray, ...]:
     """Return the sums (N,) of columns (rows,) over the rows of each unit, units in sorted order."""
     _, place = np.unique(np.asarray(unit), return_inverse=True)
-    return tuple(np.bincount(place, weights=np.asarray(column, dtype=float)) for column in columns)
+    sums = (np.bincount(place, weights=np.asarray(column, dtype=float)) for column in columns)
+    return tuple(np.asarray(each, dtype=np.float64) for each in sums)
 
 
 def _length(influence: FloatArray) -> float:
