@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from bidpilot.experiments.commands import comparing, fitting, learning
+from bidpilot.experiments.commands import abtest, comparing, fitting, learning
 from bidpilot.experiments.commands.options import fail
 
 INTERRUPTED = 130
@@ -22,6 +22,7 @@ app = typer.Typer(
 for module in (fitting, learning, comparing):
     for function in module.COMMANDS:
         app.command()(function)
+app.add_typer(abtest.app, name="abtest")
 
 
 def main(*command: str) -> None:
