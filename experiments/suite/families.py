@@ -118,9 +118,10 @@ SEGMENTS = Family(
 CPA = Family(
     "cpa",
     "a limit on the cost per conversion, segments misjudged",
-    _targeting(limit=Limit("tightness", 0.6, 1.1), penalty=3.0, reward=("expected", "controller", "limit")),
+    _targeting(limit=Limit("tightness", 0.6, 1.1), penalty=5.0, reward=("expected", "controller", "limit")),
     LIMITED,
     (Claim(LIMITED),),
+    steps=5_000_000,
     limit=0.8,
 )
 SEATS = ("constant", "truthful", "pacing_gain", "limited", "ramp", "random")
