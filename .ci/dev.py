@@ -1,4 +1,4 @@
-"""Make .venv if it is not ready, then run a target in it: demo, test, test-slow, lint or setup.
+"""Make .venv if it is not ready, then run a target in it: demo, test, test-slow, lint, docs or setup.
 
 Usage: python .ci/dev.py TARGET [options of the target]
 
@@ -31,12 +31,14 @@ INPUTS = ("pyproject.toml", "constraints.txt", ".ci/dev.py")
 TORCH = os.environ.get("TORCH_SPEC") or ("torch==2.13.0+cpu" if sys.platform == "linux" else "torch==2.13.0")
 OLDEST, NEWEST = (3, 11), (3, 13)
 
+LAYERS = ("bidpilot.ctr", "bidpilot.envs", "bidpilot.agents", "bidpilot.experiments")
 LINT = (("ruff", "check"), ("ruff", "format", "--check"), ("mypy",))
 TARGETS = {
     "demo": (("bidpilot", "demo"),),
     "test": (*LINT, ("pytest", "-n", "2", "-m", "not slow")),
     "test-slow": (("pytest", "-m", "slow"),),
     "lint": LINT,
+    "docs": (("python", "-W", "ignore", "-m", "pdoc", *LAYERS, "-o", "build/docs"),),
     "setup": (),
 }
 PROBE = "import sys; sys.stdout.write('%d.%d.%d' % sys.version_info[:3]); import ensurepip, venv; print(' complete')"
