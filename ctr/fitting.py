@@ -11,7 +11,7 @@ from bidpilot.ctr.delay import DelayConfig
 from bidpilot.ctr.errors import InputError, unknown
 from bidpilot.ctr.events import EventReport, Rows, fit_event, fit_together
 from bidpilot.ctr.lateness import DELAYS, Delayed, known_by_end, late_weights
-from bidpilot.ctr.names import JOINT_MODELS, MODELS, model_config
+from bidpilot.ctr.names import JOINT_MODELS, MODELS, find_model
 from bidpilot.ctr.response import DFM, FittedResponse
 from bidpilot.ctr.value import fit_value
 
@@ -62,7 +62,7 @@ class ResponseConfig:
     def __post_init__(self) -> None:
         """Raise InputError for an unknown model, or settings that leave nothing to fit or to validate on."""
         for name in {self.model, self.conversion_model} - {*MODELS}:
-            model_config(name)
+            find_model(name)
         named = [("model of worth", self.worth, WORTHS), ("treatment of delay", self.delay, DELAYS)]
         named += [] if self.joint is None else [("joint model", self.joint, JOINT_MODELS)]
         for kind, name, known in named:
@@ -82,7 +82,7 @@ class ResponseConfig:
 
     def settings(self, name: str) -> ModelConfig:
         """Return the Config of a model by name, with the number of epochs set where it has one."""
-        config: ModelConfig = self._limited(model_config(name)())
+        config: ModelConfig = self._limited(find_model(name)())
         return config
 
     def _limited(self, config: Any) -> Any:  # noqa: ANN401 - of whatever model

@@ -30,7 +30,7 @@ PRICE_MODELS = _modules("price_models")
 """Names of the price models."""
 
 
-def model_config(name: str, *, saved: bool = False) -> type[Any]:
+def find_model(name: str, *, saved: bool = False) -> type[Any]:
     """Return the Config of a response model by name, or by dotted name for a module of the user's own.
 
     saved: the name was read from a file with weights; a file does not decide what code is run, so a module of the

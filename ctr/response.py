@@ -11,7 +11,7 @@ from bidpilot.ctr.calibration import IDENTITY, Calibrator
 from bidpilot.ctr.constant import Constant
 from bidpilot.ctr.errors import unknown
 from bidpilot.ctr.fields import from_json
-from bidpilot.ctr.names import JOINT_MODELS, MODELS, model_config
+from bidpilot.ctr.names import JOINT_MODELS, MODELS, find_model
 from bidpilot.ctr.segment_calibration import SegmentShifts
 from bidpilot.ctr.storage import load_model, save_model
 from bidpilot.ctr.types import FloatArray, Response
@@ -149,7 +149,7 @@ def _predictor(name: str, settings: dict[str, Any], tensors: dict[str, npt.NDArr
         from bidpilot.ctr.delay import DelayConfig  # torch
 
         return DelayConfig(**from_json(settings["config"])).restore(settings, tensors)
-    config = model_config(name, saved=True)(**from_json(settings["config"]))
+    config = find_model(name, saved=True)(**from_json(settings["config"]))
     predictor: Predictor = config.restore(settings, tensors)
     return predictor
 

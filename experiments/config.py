@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from bidpilot.agents.names import FROM_LOGS, LEARNERS
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.files import write_atomically
-from bidpilot.ctr.names import JOINT_MODELS, MODELS, PRICE_MODELS, model_config
+from bidpilot.ctr.names import JOINT_MODELS, MODELS, PRICE_MODELS, find_model
 from bidpilot.ctr.yamlfile import read_value, read_yaml
 from bidpilot.envs.scenarios import SCENARIOS, find_scenario
 from bidpilot.envs.types import Rules
@@ -99,7 +99,7 @@ class ModelSettings(_Frozen):
             raise ValueError(f"{what}; name {AUTO}, {ALL}, or some of {', '.join(MODELS)}, or a module of your own")
         for name in names:
             if "." in name:
-                model_config(name)
+                find_model(name)
         return kind
 
 

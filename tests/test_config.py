@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bidpilot.ctr.errors import InputError
-from bidpilot.ctr.names import model_config
+from bidpilot.ctr.names import find_model
 from bidpilot.envs.scenarios import find_scenario
 from bidpilot.experiments.config import Settings, budget_label, load_settings, save_settings
 
@@ -92,5 +92,5 @@ def test_a_saved_model_does_not_decide_what_is_imported(tmp_path: Path, monkeypa
     (tmp_path / "our_model.py").write_text("class Config:\n    fit = refit = restore = trains = None\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(InputError, match=r"fitted by the module 'our_model\.x': import it"):
-        model_config("our_model.x", saved=True)
+        find_model("our_model.x", saved=True)
     assert "our_model" not in sys.modules
