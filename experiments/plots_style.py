@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.lines import Line2D
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import pandas as pd
     from matplotlib.axes import Axes
@@ -166,6 +167,21 @@ def label_ends(axes: Axes, ends: dict[str, tuple[float, float]], looks: dict[str
                 "shrinkB": 3,
             },
         )
+
+
+def keys(policies: Sequence[str], looks: dict[str, Look]) -> list[Line2D]:
+    """Return the keys of a legend: each highlighted policy, and one for all others."""
+    drawn = {name: looks.get(name, OTHER) for name in policies}
+    handles = [
+        Line2D([], [], color=look.colour, linestyle=look.line, label=shorten(name))
+        for name, look in drawn.items()
+        if look.highlighted
+    ]
+    grey = [name for name, look in drawn.items() if not look.highlighted]
+    if grey:
+        label = shorten(grey[0]) if len(grey) == 1 else f"{len(grey)} other policies"
+        handles.append(Line2D([], [], color=FAINT, linewidth=0.8, label=label))
+    return handles
 
 
 Inputs = ParamSpec("Inputs")

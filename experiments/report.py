@@ -4,44 +4,25 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from bidpilot.ctr.files import write_atomically
-from bidpilot.experiments import plots
-from bidpilot.experiments.plots_style import THEME, Look, inline_svg, looks, save, shorten
-from bidpilot.experiments.report_format import COLUMNS, budget_tables, fit_table, flatten
-from bidpilot.experiments.report_input import EVENTS, Run, read_run
+from bidpilot.experiments.plots_style import THEME, Look, inline_svg, looks, save
+from bidpilot.experiments.report_exhibits import SECTIONS, Exhibit, exhibits
+from bidpilot.experiments.report_format import COLUMNS, budget_tables, fit_table, flatten, limit_table
+from bidpilot.experiments.report_input import OPTIONAL, Run, read_run
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    import pandas as pd
-    from matplotlib.figure import Figure
-
-_RESULT_KEYS = ["policy", "role", "budget", "budget_label"]
 _NO_CURRENCY = "currency units"
-
-
-@dataclass(frozen=True)
-class Exhibit:
-    """One figure of the page: what it is called, what it says, how it is drawn, and the numbers it is drawn from."""
-
-    name: str
-    title: str
-    caption: str
-    draw: Callable[[], Figure]
-    data: pd.DataFrame
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
     """An exhibit ready for the page: the figure as SVG and PNG, the data as CSV."""
 
+    section: str
     name: str
     title: str
     caption: str
@@ -64,7 +45,7 @@ def write_report(folder: Path) -> Path:
     """
     run = read_run(folder)
     styles = looks(run.results)
-    panels = [_panel(exhibit) for exhibit in exhibits(run, styles)]
+    panels = [_panel(exhibit) for exhibit in exhibits(run, styles, _currency(run))]
     page = render(folder.resolve().name, run, panels, styles)
     for panel in panels:
         write_atomically(folder / "figures" / f"{panel.name}.png", panel.png)
@@ -73,85 +54,11 @@ def write_report(folder: Path) -> Path:
     return folder / "report.html"
 
 
-def exhibits(run: Run, styles: dict[str, Look]) -> Iterator[Exhibit]:
-    """Yield the figures that a run has the tables for, in the order of the page."""
-    yield from _frontiers(run, styles)
-    if run.results["difference"].notna().any():
-        yield Exhibit(
-            "differences",
-            "Better than the best baseline?",
-            "Each policy met the same days and people as the best baseline of that budget; the point is the mean "
-            "difference in R/R*, the bar its 95 % interval. Right of the line is better, and a bar that crosses the "
-            f"line settles nothing. Shown: learners, the oracle, and the {plots.NEAREST} nearest other baselines.",
-            partial(plots.differences, run.results, styles),
-            run.results[[*_RESULT_KEYS, "best_baseline", "difference", "difference_low", "difference_high"]],
-        )
-    if run.ticks is not None:
-        yield Exhibit(
-            "pacing",
-            "Spend against plan",
-            "Mean spend so far as a share of the budget. The dashed line is the ideal plan: what the best single "
-            "bid multiplier, chosen in hindsight, would have spent by then.",
-            partial(plots.pacing, run.ticks, styles),
-            run.ticks,
-        )
-    if run.learning is not None:
-        yield Exhibit(
-            "learning",
-            "How the agent learned",
-            "Mean R/R* on validation days that training never touched, with its 95 % interval. The dashed line is the "
-            "controller that the agent corrects, left alone (zero action) on the same days.",
-            partial(plots.learning, run.learning),
-            run.learning,
-        )
-    if run.calibration is not None:
-        yield from _calibrations(run.calibration)
-
-
-def _frontiers(run: Run, styles: dict[str, Look]) -> Iterator[Exhibit]:
-    money = _currency(run)
-    bands = (
-        "Bands: 95 % intervals of the highlighted policies. Grey: the other baselines. Dashed: the oracle, the best "
-        "single multiplier in hindsight."
-    )
-    captions = {
-        "r_over_rstar": (
-            "Share of the best possible value",
-            "R/R* [%]",
-            f"R* is the most expected worth that the budget could have bought, knowing every price beforehand. {bands}",
-        ),
-        "roi": ("Return on investment", "ROI [%]", f"(Value - spend) / spend. {bands}"),
-        "value": (
-            "Value won",
-            f"Value [{shorten(money)}]",
-            f"Both axes are logarithmic. {bands}",
-        ),
-    }
-    for metric, (title, axis, caption) in captions.items():
-        draw = partial(plots.frontier, run.results, metric, axis, styles, money=metric == "value")
-        columns = [*_RESULT_KEYS, metric, f"{metric}_low", f"{metric}_high"]
-        yield Exhibit(metric, title, caption, draw, run.results[columns])
-
-
-def _calibrations(bins: pd.DataFrame) -> Iterator[Exhibit]:
-    for event in EVENTS:
-        own = bins[(bins["event"] == event) & (bins["count"] > 0)]
-        if own.empty:
-            continue
-        yield Exhibit(
-            f"calibration_{event}",
-            f"Are {event} predictions true?",
-            f"Held-out rows in bins of predicted {event} probability: on the dashed line, what was predicted happened. "
-            "Bars: 95 % intervals; a point on the lower edge never happened. Below: how many rows each bin holds.",
-            partial(plots.calibration, own, event),
-            own,
-        )
-
-
 def _panel(exhibit: Exhibit) -> Panel:
     figure = exhibit.draw()
     svg = inline_svg(figure)
     return Panel(
+        exhibit.section,
         exhibit.name,
         exhibit.title,
         exhibit.caption,
@@ -179,9 +86,11 @@ def render(name: str, run: Run, panels: list[Panel], styles: dict[str, Look]) ->
         currency=_currency(run),
         tables=tables,
         opened=len(tables) // 2,
-        panels=panels,
+        sections={name: (title, [p for p in panels if p.section == name]) for name, title in SECTIONS.items()},
         colours={policy: THEME[look.colour] for policy, look in styles.items()},
         fit=None if run.fit is None else fit_table(run.fit),
+        limits=None if run.limits is None else limit_table(run.limits),
+        absent=[table.file for name, table in OPTIONAL.items() if getattr(run, name) is None],
         settings=run.settings,
         metadata=list(flatten(run.metadata)),
     )

@@ -123,18 +123,18 @@ def _cell(point: npt.NDArray[np.float64], places: int, kind: str, *, best: bool)
 
 
 @dataclass(frozen=True, slots=True)
-class FitTable:
-    """How the response models fit, one row for each event and model; columns that nothing is known for are left out."""
+class SmallTable:
+    """A small table of the page: heads with their meaning, and rows of (kind, name, cells)."""
 
     heads: tuple[tuple[str, str], ...]
     rows: tuple[tuple[str, str, tuple[Cell, ...]], ...]
 
 
-def fit_table(fit: pd.DataFrame) -> FitTable:
+def fit_table(fit: pd.DataFrame) -> SmallTable:
     """Lay out fit.csv for the page."""
     lines = [tuple(_fit_cells(row)) for _, row in fit.iterrows()]
     known = [i for i in range(len(_FIT_HEADS)) if not all(cells[i].undefined for cells in lines)]
-    return FitTable(
+    return SmallTable(
         tuple(_FIT_HEADS[i] for i in known),
         tuple(
             (event, model, tuple(cells[i] for i in known))
@@ -172,6 +172,39 @@ def _fit_cells(row: pd.Series) -> Iterator[Cell]:
         known("{predicted_over_actual:.3f}", "predicted_over_actual"),
         known("{ratio_low:.3f} … {ratio_high:.3f}", "ratio_low", "ratio_high"),
     )
+
+
+def limit_table(limits: pd.DataFrame) -> SmallTable:
+    """Lay out limits.csv for the page: how far each limit was used, and on how many days it was broken."""
+    rows = []
+    for _, row in limits.sort_values(["budget", "limit", "role"], ascending=[True, True, False]).iterrows():
+        days = f"{row['days']:.0f}"
+        dry = Cell(f"{row['dry']:.0f} of {days}") if row["limit"] == "budget" else UNDEFINED
+        cells = (
+            Cell(str(row["budget_label"])),
+            Cell(str(row["limit"])),
+            Cell(f"{row['broken']:.0f} of {days}"),
+            *(Cell(f"{_up(100 * row[name])}\u202f%") for name in ("mean", "most")),
+            dry,
+        )
+        rows.append((row["role"], row["policy"], cells))
+    return SmallTable(_LIMIT_HEADS, tuple(rows))
+
+
+_LIMIT_HEADS = (
+    ("Budget", "share of the log's cost"),
+    ("Limit", "what may not be exceeded"),
+    ("Broken", "days on which more was used than allowed"),
+    ("Used", "mean over the days, of what was allowed"),
+    ("At most", "on the day with the largest use"),
+    ("Dry", "days on which the money was gone more than an hour before the end"),
+)
+
+
+def _up(value: float) -> str:
+    """Write a percentage so that only what is above 100 reads as above 100, and only 100 as 100."""
+    text = f"{value:.2f}"
+    return "99.99" if value < 100 and text == "100.00" else text  # noqa: PLR2004 - per cent
 
 
 def flatten(metadata: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

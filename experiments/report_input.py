@@ -59,6 +59,63 @@ FIT = Table(
     ),
     ("event", "model"),
 )
+COMPARISON = Table(
+    "comparison.csv",
+    ("policy", "learner"),
+    (
+        *("budget", "difference", "low", "high"),
+        *("probability_of_improvement", "poi_low", "poi_high", "p", "p_holm"),
+    ),
+    ("learner", "policy", "budget"),
+)
+PROFILE = Table("profile.csv", ("policy",), ("tau", "share", "low", "high"), ("policy", "tau"))
+_WHO = ("policy", "role", "budget_label")
+MONEY = Table(
+    "money.csv",
+    (*_WHO, "segment"),
+    ("budget", "hour", "offered", "worth", "wins", "spend", "expected", "multiplier"),
+    ("policy", "budget", "segment", "hour"),
+)
+MOVES = Table(
+    "moves.csv",
+    _WHO,
+    (
+        *("budget", "tick", "hour", "multiplier_low", "multiplier", "multiplier_high"),
+        *("left_low", "left", "left_high"),
+    ),
+    ("policy", "budget", "tick"),
+)
+ANSWERS = Table(
+    "answers.csv", _WHO, ("budget", "hour", "left", "multiplier", "change"), ("policy", "budget", "hour", "left")
+)
+LIMITS = Table(
+    "limits.csv",
+    (*_WHO, "limit"),
+    ("budget", "days", "broken", "mean", "most", "dry"),
+    ("policy", "budget", "limit"),
+)
+LANDSCAPE = Table("landscape.csv", (), ("bid", "chance", "cost", "believed"), ("bid",))
+SLICES = Table(
+    "fidelity_slices.csv",
+    ("slice", "name", "event"),
+    ("count", "predicted", "actual", "ratio", "ratio_low", "ratio_high"),
+    ("event", "slice", "name"),
+)
+OPTIONAL = {
+    "ticks": TICKS,
+    "calibration": CALIBRATION,
+    "learning": LEARNING,
+    "fit": FIT,
+    "comparison": COMPARISON,
+    "profile": PROFILE,
+    "money": MONEY,
+    "moves": MOVES,
+    "answers": ANSWERS,
+    "limits": LIMITS,
+    "landscape": LANDSCAPE,
+    "slices": SLICES,
+}
+"""Tables that a run folder may lack, by their name in Run."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +127,14 @@ class Run:
     calibration: pd.DataFrame | None
     learning: pd.DataFrame | None
     fit: pd.DataFrame | None
+    comparison: pd.DataFrame | None
+    profile: pd.DataFrame | None
+    money: pd.DataFrame | None
+    moves: pd.DataFrame | None
+    answers: pd.DataFrame | None
+    limits: pd.DataFrame | None
+    landscape: pd.DataFrame | None
+    slices: pd.DataFrame | None
     summary: tuple[str, ...]
     settings: str
     metadata: dict[str, Any]
@@ -79,18 +144,17 @@ def read_run(folder: Path) -> Run:
     """Read a run folder; only results.csv must be there. Raises InputError for anything that cannot be used."""
     results = read_table(folder / RESULTS.file, RESULTS)
     _check_results(folder / RESULTS.file, results)
-    ticks, calibration, learning, fit = (_optional(folder, table) for table in (TICKS, CALIBRATION, LEARNING, FIT))
-    if ticks is not None:
-        _require_positive(folder / TICKS.file, ticks, "budget")
+    others = {name: _optional(folder, table) for name, table in OPTIONAL.items()}
+    for name, frame in others.items():
+        if frame is not None and "budget" in frame:
+            _require_positive(folder / OPTIONAL[name].file, frame, "budget")
+    summary, settings = _text(folder / "summary.txt").splitlines(), _text(folder / "run.yaml")
     return Run(
-        results,
-        ticks,
-        calibration,
-        learning,
-        fit,
-        tuple(line.strip() for line in _text(folder / "summary.txt").splitlines() if line.strip()),
-        _text(folder / "run.yaml"),
-        _metadata(folder / "metadata.json"),
+        results=results,
+        **others,
+        summary=tuple(line.strip() for line in summary if line.strip()),
+        settings=settings,
+        metadata=_metadata(folder / "metadata.json"),
     )
 
 
@@ -157,7 +221,9 @@ def _require_positive(path: Path, frame: pd.DataFrame, name: str) -> None:
 
 def _optional(folder: Path, table: Table) -> pd.DataFrame | None:
     path = folder / table.file
-    return read_table(path, table) if path.exists() else None
+    if not path.exists() or (table is COMPARISON and len(_cells(path)) == 1):  # nobody to compare with
+        return None
+    return read_table(path, table)
 
 
 def _text(path: Path) -> str:

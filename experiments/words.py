@@ -43,12 +43,24 @@ def _verdict(row: pd.Series) -> str:
 
 
 def _at_budget(row: pd.Series) -> str:
-    """Say how the learner did at one budget against the best baseline there."""
+    """Say how the learner did at one budget against the best baseline there: in per cent of it, then in points."""
     gain, low, high = (f"{100 * row[name]:+.2f}" for name in ("difference", "difference_low", "difference_high"))
     return (
-        f"At budget {row['budget_label']} {row['policy']} earns {100 * row['r_over_rstar']:.1f} % of what was "
-        f"possible, {gain} points against {row['best_baseline']} (95 % interval {low} to {high})."
+        f"At budget {row['budget_label']} {row['policy']} earns {_relative(row)}. That is "
+        f"{100 * row['r_over_rstar']:.1f} % of what was possible, {gain} points against {row['best_baseline']} "
+        f"(95 % interval {low} to {high})."
     )
+
+
+def _relative(row: pd.Series) -> str:
+    """Say the difference to the best baseline in per cent of what that earned, with its interval."""
+    rival = max(row["r_over_rstar"] - row["difference"], NEGLIGIBLE)
+    gain, low, high = (100 * row[name] / rival for name in ("difference", "difference_low", "difference_high"))
+    told = f"{abs(gain):.1f} % {'more' if gain >= 0 else 'less'} than {row['best_baseline']}, between "
+    if low < 0 < high:
+        return f"{told}{-low:.1f} less and {high:.1f} more"
+    near, far = sorted((abs(low), abs(high)))
+    return f"{told}{near:.1f} and {far:.1f}"
 
 
 def _claims(outcomes: object) -> list[str]:

@@ -16,8 +16,6 @@ from bidpilot.experiments import plots
 from bidpilot.experiments.plots_style import BASELINE_COLOURS, FAINT, INK, LEARNER_COLOURS, inline_svg, looks, spread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from matplotlib.figure import Figure
 
 NAMES = {
@@ -72,51 +70,14 @@ def ticks() -> pd.DataFrame:
 
 
 @pytest.fixture
-def bins() -> pd.DataFrame:
-    """Return calibration bins whose rates span a factor of 100, one of them without an event."""
-    predicted = np.geomspace(1e-4, 1e-2, 6)
-    actual = predicted * [1.1, 0.9, 0.0, 1.0, 1.2, 0.8]
-    return pd.DataFrame(
-        {"event": "click", "bin": np.arange(6), "predicted": predicted, "actual": actual, "count": 1000}
-    ).assign(low=actual * 0.8, high=actual * 1.2 + 1e-4)
-
-
-@pytest.fixture
-def curve() -> pd.DataFrame:
-    """Return a learning curve of four points."""
-    score = np.array([0.9, 0.93, 0.95, 0.96])
-    columns = {
-        "steps": [0, 1e4, 2e4, 3e4],
-        "score": score,
-        "low": score - 0.01,
-        "high": score + 0.01,
-        "reference": 0.94,
-    }
-    return pd.DataFrame(columns)
-
-
-@pytest.fixture
-def drawn(results: pd.DataFrame, ticks: pd.DataFrame, bins: pd.DataFrame, curve: pd.DataFrame) -> dict[str, Figure]:
+def drawn(results: pd.DataFrame, ticks: pd.DataFrame) -> dict[str, Figure]:
     """Return every kind of figure."""
     styles = looks(results)
     return {
         "share": plots.frontier(results, "r_over_rstar", "R/R* [%]", styles),
         "value": plots.frontier(results, "value", "Value [EUR]", styles, money=True),
         "pacing": plots.pacing(ticks, styles),
-        "calibration": plots.calibration(bins, "click"),
-        "learning": plots.learning(curve),
-        "differences": plots.differences(results, styles),
     }
-
-
-def test_every_figure_says_what_its_axes_are(drawn: dict[str, Figure]) -> None:
-    """Axes that carry tick labels carry a label; only the forest's names speak for themselves."""
-    for name, figure in drawn.items():
-        shown = [axes for axes in figure.axes if axes.get_visible()]
-        assert any(axes.get_xlabel() for axes in shown), name
-        assert name == "differences" or any(axes.get_ylabel() for axes in shown), name
-    assert drawn["value"].axes[0].get_ylabel() == "Value [EUR]"
-    assert drawn["differences"].axes[0].get_xlabel() == "Difference in R/R* [percentage points]"
 
 
 def test_budget_axis_is_binary_logarithmic_and_labelled(drawn: dict[str, Figure]) -> None:
@@ -171,33 +132,6 @@ def test_pacing_shows_at_most_six_budgets(ticks: pd.DataFrame, results: pd.DataF
     assert (titles[0], titles[-1]) == ("budget 1", "budget 9")
 
 
-def test_calibration_keeps_a_bin_without_events_in_sight(drawn: dict[str, Figure], bins: pd.DataFrame) -> None:
-    """On logarithmic axes a rate of zero lies on the lower edge, and the count of every bin is drawn."""
-    axes, counts = drawn["calibration"].axes
-    points = next(line for line in axes.get_lines() if line.get_marker() == "o")
-    assert axes.get_yscale() == "log"
-    assert np.asarray(points.get_ydata(), dtype=float).min() == pytest.approx(axes.get_ylim()[0])
-    assert len(counts.collections[0].get_paths()) == len(bins)
-
-
-def test_calibration_of_alike_probabilities_is_linear(bins: pd.DataFrame) -> None:
-    """Rates that differ little are easier to read without a logarithm."""
-    alike = bins.assign(predicted=np.linspace(0.2, 0.4, 6), actual=0.3, low=0.25, high=0.35)
-    assert plots.calibration(alike, "click").axes[0].get_yscale() == "linear"
-
-
-def test_forest_is_in_percentage_points_and_leaves_out_the_best_baseline(drawn: dict[str, Figure]) -> None:
-    """At each budget everybody but the best baseline has a line; sac is 2 points above dual at 1/8."""
-    axes = drawn["differences"].axes[0]
-    names = [label.get_text() for label in axes.get_yticklabels()]
-    assert names == [*("oracle", "sac", "ppo", "pid", "one"), *("oracle", "sac", "ppo", "dual", "one") * 2]
-    at = dict(zip(names[:5], axes.get_yticks()[:5], strict=True))["sac"]
-    point = next(
-        line for line in axes.get_lines() if line.get_marker() != "None" and np.array_equal(line.get_ydata(), [at])
-    )
-    np.testing.assert_allclose(np.asarray(point.get_xdata(), dtype=float), [2.0])
-
-
 def test_drawing_leaves_matplotlib_as_it_was(drawn: dict[str, Figure]) -> None:
     """Neither settings nor pyplot's list of figures are touched."""
     assert mpl.rcParams["text.parse_math"] is True
@@ -235,10 +169,26 @@ def test_spread_leaves_alone_what_is_apart() -> None:
     np.testing.assert_allclose(spread(at, 0.1), at)
 
 
-@pytest.mark.parametrize("draw", [plots.frontier, plots.differences], ids=["frontier", "differences"])
-def test_a_table_of_nothing_defined_is_still_drawn(results: pd.DataFrame, draw: Callable[..., Figure]) -> None:
+def test_a_table_of_nothing_defined_is_still_drawn(results: pd.DataFrame) -> None:
     """All NaN gives empty axes, not an exception."""
     empty = results.copy()
     empty[[name for name in results.columns if name.startswith(("r_over", "difference"))]] = np.nan
-    arguments = (empty, "r_over_rstar", "R/R*", looks(empty)) if draw is plots.frontier else (empty, looks(empty))
-    assert "<svg" in inline_svg(draw(*arguments))
+    assert "<svg" in inline_svg(plots.frontier(empty, "r_over_rstar", "R/R*", looks(empty)))
+
+
+def test_one_budget_is_a_ladder_with_the_best_on_top(results: pd.DataFrame) -> None:
+    """Names by falling metric, by rising pacing error; the axis says at which budget, in per cent."""
+    one = results[results["budget"] == 0.125].assign(pacing_error=np.arange(6) / 100.0)
+    one = one.assign(pacing_error_low=one["pacing_error"], pacing_error_high=one["pacing_error"])
+    axes = plots.frontier(one, "r_over_rstar", "R/R* [%]", looks(results)).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["oracle", "sac", "ppo", "dual", "pid", "one"]
+    assert axes.get_xlabel() == "R/R* [%] at budget 1/8"
+    steady = plots.frontier(one, plots.PACING_ERROR, "Pacing error [%]", looks(results)).axes[0]
+    assert steady.get_yticklabels()[0].get_text() == one["policy"].iloc[0]
+
+
+def test_axes_say_what_they_are(drawn: dict[str, Figure]) -> None:
+    """Every figure names its axes and their units."""
+    assert drawn["value"].axes[0].get_ylabel() == "Value [EUR]"
+    assert drawn["share"].axes[0].get_xlabel() == "Budget [share of the log's cost]"
+    assert drawn["pacing"].axes[0].get_ylabel() == "Spent [% of budget]"

@@ -214,11 +214,14 @@ def change(path: Path, column: str, value: object, row: int = 0) -> None:
 def test_whole_page_shows_every_section_and_links_every_figures_data(written: Path) -> None:
     """Summary first, then results, figures with their data, models, provenance."""
     html = (written / "report.html").read_text(encoding="utf-8")
-    marks = ["earns 1.7", 'id="results"', 'id="figures"', 'id="models"', 'id="made"']
+    marks = ["earns 1.7", 'id="results"', 'id="earned"', 'id="models"', 'id="made"']
     assert [html.index(mark) for mark in marks] == sorted(html.index(mark) for mark in marks)
     names = {re.search(r'id="(\w+)"', tag)[1] for tag in re.findall(r"<figure[^>]*>", html)}  # type: ignore[index]
     calibrations = {"calibration_click", "calibration_conversion"}
-    assert names == {"r_over_rstar", "roi", "value", "differences", "pacing", "learning"} | calibrations
+    assert names == {
+        *("r_over_rstar", "roi", "value", "differences", "pacing", "pacing_error", "learning"),
+        *calibrations,
+    }
     assert html.count("<svg") == html.count("data:text/csv") == len(names)
     assert {file.stem for file in (written / "figures").iterdir()} == names
     assert all((written / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG") for name in names)
@@ -247,9 +250,9 @@ def test_only_results_are_needed(folder: Path) -> None:
     results = pd.read_csv(folder / RESULTS.file)
     results[results["policy"].isin(["ppo", "pid", "oracle"])].to_csv(folder / RESULTS.file, index=False)
     html = write_report(folder).read_text(encoding="utf-8")
-    assert html.count("<figure") == 4
+    assert html.count("<figure") == 5
     assert 'id="results"' in html
-    assert not re.search(r'class="summary"|id="(models|made|pacing|learning|calibration)', html)
+    assert not re.search(r'class="summary"|id="(models|made|pacing"|learning|calibration)', html)
 
 
 @pytest.mark.parametrize("kept", [["pid"], ["oracle"], ["constant", "ppo"]])

@@ -22,6 +22,18 @@ def _results(gain: float, low: float, high: float) -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("gain", "low", "high", "said"),
     [
+        (0.019, 0.0095, 0.0285, "At budget 1/8 ppo earns 2.0 % more than pid, between 1.0 and 3.0. That is 96.9 %"),
+        (-0.019, -0.0285, -0.0095, "ppo earns 2.0 % less than pid, between 1.0 and 3.0."),
+        (-0.019, -0.0475, 0.0095, "ppo earns 2.0 % less than pid, between 5.0 less and 1.0 more."),
+    ],
+)
+def test_a_gain_is_told_in_per_cent_of_the_rivals_worth(gain: float, low: float, high: float, said: str) -> None:
+    assert said in summary(_results(gain, low, high), {})[1]
+
+
+@pytest.mark.parametrize(
+    ("gain", "low", "high", "said"),
+    [
         (0.02, 0.01, 0.03, "ppo earns more than the best tuned baseline at budget 1/8."),
         (-0.02, -0.03, -0.01, "ppo earns less than the best tuned baseline at budget 1/8."),
         (0.02, -0.01, 0.05, "ppo cannot be told from the best tuned baseline at budget 1/8."),
