@@ -20,6 +20,7 @@ from bidpilot.experiments.config import budget_label, load_settings
 from bidpilot.experiments.run import versions
 from bidpilot.experiments.search import need_optuna
 from bidpilot.experiments.streams import stream
+from bidpilot.experiments.sweep.cluster import on_ray
 from bidpilot.experiments.tune_cell import Cell, tune_cell
 from bidpilot.experiments.tuned import FILE, FORMAT, days_hash, made_for
 from bidpilot.experiments.workers import in_processes
@@ -38,13 +39,17 @@ FOLDER = "tuning"
 
 @dataclass(frozen=True)
 class Task:
-    """What to tune and how. jobs: processes at once; resume: keep the cells that are done."""
+    """What to tune and how.
+
+    jobs: processes at once; resume: keep the cells that are done; ray: address of a cluster to work on instead.
+    """
 
     policies: tuple[str, ...]
     budgets: tuple[float, ...]
     trials: int = TRIALS
     jobs: int = 1
     resume: bool = False
+    ray: str | None = None
 
     @classmethod
     def of(
@@ -86,7 +91,7 @@ def tune_run(run: Run, arena: Arena, task: Task, say: Callable[[str], None] = pr
     ]
     _clear(run, cells, made, task, say)
     missing = [cell for cell in cells if not cell.path.exists()]
-    for _ in tqdm(_done(missing, task.jobs), desc="tune", unit="policy x budget", total=len(missing), disable=None):
+    for _ in tqdm(_done(missing, task), desc="tune", unit="policy x budget", total=len(missing), disable=None):
         _assemble(run, made)
     return gains(_assemble(run, made))
 
@@ -103,14 +108,16 @@ def gains(chosen: Sequence[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _done(cells: list[Cell], jobs: int) -> Iterator[Cell]:
+def _done(cells: list[Cell], task: Task) -> Iterator[Cell]:
     """Tune the cells; yield each when its file is there."""
-    if jobs > 1:
-        yield from in_processes(cells, tune_cell, jobs)
-        return
-    for cell in cells:
-        tune_cell(cell)
-        yield cell
+    if task.ray is not None:
+        yield from on_ray(cells, tune_cell, task.ray, "go on with --resume")
+    elif task.jobs > 1:
+        yield from in_processes(cells, tune_cell, task.jobs)
+    else:
+        for cell in cells:
+            write_atomically(cell.path, tune_cell(cell))
+            yield cell
 
 
 def _clear(run: Run, cells: list[Cell], made: dict[str, Any], task: Task, say: Callable[[str], None]) -> None:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bidpilot.ctr.files import write_atomically
 from bidpilot.experiments.config import budget_label
 from bidpilot.experiments.search import best_of_trials, search
 from bidpilot.experiments.statistics import day_weights, interval
@@ -49,8 +48,11 @@ class Cell:
         return f"{self.policy} at budget {budget_label(self.budget)}"
 
 
-def tune_cell(cell: Cell) -> None:
-    """Search one policy's settings at one budget, play the best and the default on the validation days, write both."""
+def tune_cell(cell: Cell) -> str:
+    """Search one policy's settings at one budget, play the best and the default on the validation days.
+
+    Return the cell's file.
+    """
     campaign = _campaign(cell, cell.tune)
     trials = search(
         cell.config, lambda config: penalised(config.build(cell.past), cell.tune, campaign), cell.trials, cell.seed
@@ -72,7 +74,7 @@ def tune_cell(cell: Cell) -> None:
         {"score": t.score, "settings": {name: fields_of(t.config)[name] for name in cell.config.space()}}
         for t in trials
     ]
-    write_atomically(cell.path, json.dumps({"made": cell.made, "chosen": told, "tried": tried}))
+    return json.dumps({"made": cell.made, "chosen": told, "tried": tried})
 
 
 def _campaign(cell: Cell, days: tuple[Day, ...]) -> Campaign:

@@ -29,6 +29,7 @@ from bidpilot.experiments.commands.options import (
     open_run,
     stages_of,
 )
+from bidpilot.experiments.commands.sweep import RayOption
 
 
 def tune(
@@ -41,13 +42,14 @@ def tune(
         list[str] | None, typer.Option("--budget", help="One of the run's budgets, as 1/8; repeatable [all].")
     ] = None,
     jobs: Annotated[int, typer.Option("--jobs", help="Processes at once; the numbers are the same.")] = 1,
+    ray: RayOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Keep what a tune that was killed has done.")] = False,
 ) -> None:
     """Search the baselines' settings on simulated days; bidpilot compare takes what is found."""
     from bidpilot.experiments.tune import Task
 
     opened = open_run(run)
-    task = Task.of(opened.settings, policy, budget, trials=trials, jobs=jobs, resume=resume)
+    task = Task.of(opened.settings, policy, budget, trials=trials, jobs=jobs, resume=resume, ray=ray)
     stages_of(opened).tune(task)
 
 
