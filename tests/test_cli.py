@@ -6,7 +6,6 @@ import contextlib
 import gzip
 import io
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +19,7 @@ import yaml
 
 from bidpilot.ctr.synthetic import Exchange, ExchangeConfig
 from bidpilot.experiments.cli import main
+from bidpilot.experiments.notebook import parts
 
 ROOT = Path(__file__).parent.parent
 SMALL = ("days.train=4", "days.validate=2", "days.tune=2", "days.opportunities=2000", "days.replicates=20")
@@ -118,11 +118,12 @@ def test_compare_leaves_a_table_a_report_and_plain_words(own: Path) -> None:
     assert json.loads((own / "run/metadata.json").read_text())["log"]["rows"] > 5000
 
 
-def test_export_and_the_script_of_the_readme(own: Path) -> None:
-    """The README's script loads the bundle in a fresh process and bids with it, as printed there."""
+def test_the_readmes_script_needs_neither_torch_nor_sb3(own: Path) -> None:
+    """The script loads the bundle in a fresh process and bids with it, as printed there."""
     done = bidpilot("export", "--run", "run", cwd=own)
     assert done.returncode == 0, done.stderr
-    script = next(block for block in _blocks("python") if "load_bundle" in block)
+    blocks = [part.text for part in parts((ROOT / "README.md").read_text()) if part.language == "python"]
+    script = next(block for block in blocks if "load_bundle" in block)
     script = script.replace("runs/mine/policy.zip", "run/policy.zip") + "\nimport sys\n"
     script += "assert 'stable_baselines3' not in sys.modules and 'torch' not in sys.modules\n"
     ran = subprocess.run([sys.executable, "-c", script], cwd=own, capture_output=True, text=True, check=False)
@@ -266,26 +267,11 @@ def test_bad_rows_are_set_aside_and_counted(tmp_path: Path) -> None:
     _is_refused(bidpilot("fit", *given, "--out", "strict", "--strict", cwd=tmp_path), "line 6")
 
 
-def test_every_setting_of_the_readme_exists() -> None:
-    """Commands in the README parse: their options exist."""
-    text = "\n".join(_blocks("sh"))
-    options = set(re.findall(r"--[a-z-]+", text))
-    shown = ""
-    for command in ("fit", "train", "tune", "evaluate", "compare", "export", "suite", "demo"):
-        shown += bidpilot(command, "--help", cwd=ROOT).stdout
-    assert options - {"--"} <= set(re.findall(r"--[a-z-]+", shown)) | {"--help"}
-
-
 def _is_refused(done: Done, said: str) -> None:
     assert done.returncode == 2, (done.stdout, done.stderr)
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert len([line for line in done.stderr.splitlines() if line.startswith("bidpilot:")]) == 1
-
-
-def _blocks(language: str) -> list[str]:
-    text = (ROOT / "README.md").read_text()
-    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
 def _listing(folder: Path) -> set[str]:
