@@ -14,7 +14,7 @@ from bidpilot.agents.registry import find_policy, named
 from bidpilot.ctr.files import write_atomically
 from bidpilot.experiments.compare import compare, judge
 from bidpilot.experiments.export import export
-from bidpilot.experiments.fidelity import TABLES, fidelity, terminal_table
+from bidpilot.experiments.fidelity import FIGURES, POLICY_TABLES, TABLES, fidelity, printed
 from bidpilot.experiments.fit import fit
 from bidpilot.experiments.prepare import prepare
 from bidpilot.experiments.report import write_report
@@ -88,13 +88,15 @@ class Stages:
             self.say(f"  {note}")
 
     def fidelity(self) -> None:
-        """Compare the fitted market with the held-out rows; print in words what that shows, then the totals."""
-        table = fidelity(self.run, self._source)
-        for line in (self.run.folder / "fidelity.txt").read_text().splitlines():
+        """Compare the fitted market with the held-out rows; print in words what that shows, then the tables."""
+        fidelity(self.run, self._source, self.say)
+        folder = self.run.folder
+        for line in (folder / "fidelity.txt").read_text().splitlines():
             self.say(line)
-        self.console.print(terminal_table(table))
-        self.say(f"tables: {', '.join(str(self.run.folder / name) for name in TABLES)}")
-        self.say(f"figure: {self.run.folder / 'fidelity.png'}")
+        for table in printed(folder):
+            self.console.print(table)
+        self.say(f"tables: {', '.join(str(folder / name) for name in (*TABLES, *POLICY_TABLES))}")
+        self.say(f"figures: {', '.join(str(folder / name) for name in FIGURES)}")
 
     def train(self, session: Session = PLAIN, *, again: bool = False) -> None:
         """Train the learner, if that was not done; print what training brought. session: what is asked of this call."""
