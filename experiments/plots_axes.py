@@ -71,7 +71,7 @@ def shown_budget(budgets: pd.Series) -> float:
 
 def few(budgets: FloatArray, most: int) -> FloatArray:
     """Return the smallest, the largest and evenly many of the budgets between, at most so many."""
-    return budgets[np.unique(np.linspace(0, len(budgets) - 1, most).round().astype(int))]
+    return np.asarray(budgets[np.unique(np.linspace(0, len(budgets) - 1, most).round().astype(int))])
 
 
 def cells(axes: Axes, x: FloatArray, y: FloatArray, strength: FloatArray, colours: tuple[str, str]) -> None:

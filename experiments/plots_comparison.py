@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -70,10 +70,10 @@ def profile(shares: pd.DataFrame, looks: dict[str, Look]) -> Figure:
     low, high = _telling(shares)
     for policy, rows in shares.sort_values("tau").groupby("policy", sort=False):
         look, near = looks.get(str(policy), OTHER), rows[rows["tau"].between(low, high)]
-        style = {"color": look.colour, "linewidth": look.width, "linestyle": look.line, "zorder": look.order}
-        axes.step(near["tau"], near["share"], where="post", **style)
+        line: dict[str, Any] = {"color": look.colour, "linewidth": look.width, "linestyle": look.line}
+        axes.step(near["tau"], near["share"], where="post", zorder=look.order, **line)
         if look.highlighted and look.role != "oracle":
-            band = {"color": look.colour, "alpha": 0.18, "linewidth": 0, "step": "post"}
+            band: dict[str, Any] = {"color": look.colour, "alpha": 0.18, "linewidth": 0, "step": "post"}
             axes.fill_between(near["tau"], near["low"], near["high"], **band)
     for name in ("x", "y"):
         percent_axis(axes, name, 5)

@@ -207,15 +207,19 @@ def save(figure: Figure, kind: Literal["svg", "png"]) -> bytes:
     return buffer.getvalue()
 
 
-def inline_svg(figure: Figure) -> str:
-    """Return the figure as an <svg> element whose colours follow the page's CSS variables and whose text is escaped."""
+def inline_svg(figure: Figure, name: str = "") -> str:
+    """Return the figure as an <svg> element whose colours follow the page's CSS variables and whose text is escaped.
+
+    name: of the figure; put before the ids that its parts refer to, so that they are unique on the page.
+    """
     text = save(figure, "svg").decode()
-    return re.sub(r"<[^>]*>", lambda tag: _themed(tag[0]), text[text.index("<svg") :])
+    return re.sub(r"<[^>]*>", lambda tag: _themed(tag[0], name), text[text.index("<svg") :])
 
 
-def _themed(tag: str) -> str:
+def _themed(tag: str, name: str) -> str:
     # ids of drawn parts repeat from figure to figure; only those of markers and clip paths are referred to
     tag = re.sub(r' id="(?![a-z][0-9a-f]{10}")[^"]*"', "", tag)
+    tag = re.sub(r'(id="|href="#|url\(#)(?=[a-z][0-9a-f]{10}[")])', rf"\1{name}", tag)
     if tag.startswith("<svg"):
         tag = re.sub(r' (?:xmlns(?::\w+)?|width|height)="[^"]*"', "", tag)
     return re.sub(r"#[0-9a-f]{6}\b", lambda hex_: f"var(--{THEME[hex_[0]]})" if hex_[0] in THEME else hex_[0], tag)

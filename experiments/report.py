@@ -56,7 +56,7 @@ def write_report(folder: Path) -> Path:
 
 def _panel(exhibit: Exhibit) -> Panel:
     figure = exhibit.draw()
-    svg = inline_svg(figure)
+    svg = inline_svg(figure, exhibit.name)
     return Panel(
         exhibit.section,
         exhibit.name,

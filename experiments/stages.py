@@ -26,6 +26,7 @@ from bidpilot.experiments.train import PLAIN, checkpoints, train
 from bidpilot.experiments.tune import tune_run
 from bidpilot.experiments.tune_words import gain_table, gain_words
 from bidpilot.experiments.tuned import FILE
+from bidpilot.experiments.where import where
 from bidpilot.experiments.words import summary
 
 if TYPE_CHECKING:
@@ -176,6 +177,7 @@ class Stages:
         for line in lines:
             self.say(line)
         self.say(f"intervals: {run.facts['intervals']}")
+        where(self.run, self.source, results, run)
         self.say(f"table:  {run.folder / 'results.csv'} (for people: results.md)")
         self.say(f"report: {write_report(run.folder)}")
 

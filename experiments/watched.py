@@ -103,13 +103,13 @@ def _offered_worth(day: Day) -> FloatArray:
     """Return the predicted worth offered (ticks, segments), currency."""
     cell = day.seen.tick.astype(np.int64) * day.segments + day.seen.segment
     worth = np.bincount(cell, day.believed, minlength=day.ticks * day.segments)
-    return worth.reshape(day.ticks, day.segments)
+    return np.asarray(worth, dtype=np.float64).reshape(day.ticks, day.segments)
 
 
 def _per_worth(day: Day, tick: int, bids: FloatArray, weights: FloatArray) -> FloatArray:
     """Return bids over predicted worth (segments,)."""
     bid = np.bincount(day.seen.segment[rows_of(day, tick)], np.nan_to_num(bids), minlength=day.segments)
-    return np.divide(bid, weights, out=np.full(day.segments, np.nan), where=weights > 0)
+    return np.asarray(np.divide(bid, weights, out=np.full(day.segments, np.nan), where=weights > 0))
 
 
 def _by_segment(day: Day, tick: int, campaign: Campaign, bids: FloatArray, outcome: Outcome) -> FloatArray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -99,7 +99,7 @@ def where(run: Run, source: Source, results: pd.DataFrame, to: Run | None = None
     players = list(_players(run, results, arena.past))
     for player in tqdm(players, desc="where the money went", unit="policy x budget", disable=None):
         seen = _watched(player, ground)
-        label = {"policy": player.name, "role": player.role, "budget": player.share}
+        label: dict[str, Any] = {"policy": player.name, "role": player.role, "budget": player.share}
         label["budget_label"] = budget_label(player.share)
         parts = (_money(seen, ground), _moves(seen, ground), _answers(seen, ground))
         for name, part in zip(tables, (*parts, _limits(seen, ground.campaigns[player.share], ground)), strict=True):
@@ -230,7 +230,7 @@ def _mean_multiplier(seen: list[Watched]) -> FloatArray:
     """Return each day's multipliers (days, ticks), mean over segments by worth offered; NaN where nothing was."""
     bid = np.array([np.nansum(one.multipliers * one.weights, axis=1) for one in seen])
     worth = np.array([one.weights.sum(axis=1) for one in seen])
-    return np.divide(bid, worth, out=np.full(bid.shape, np.nan), where=worth > 0)
+    return np.asarray(np.divide(bid, worth, out=np.full(bid.shape, np.nan), where=worth > 0))
 
 
 def _limits(seen: list[Watched], campaign: Campaign, ground: Ground) -> pd.DataFrame:

@@ -52,7 +52,7 @@ def test_what_a_segment_costs_is_what_its_rows_cost(past_days: tuple[Day, ...], 
     """Bids far above every price win everything: each segment pays the sum of its prices."""
     day = past_days[0]
     policy = random_bids.Config().build(Past(past_days, forecast))
-    policy.bid = lambda _state, seen: np.full(len(seen.value), 1e6)  # type: ignore[method-assign]
+    policy.bid = lambda state, seen: np.full(len(seen.value), 1e6)  # type: ignore[method-assign]  # noqa: ARG005
     rich = Campaign(10 * day.full_cost / MICROS, day.ticks, day.full_cost / MICROS)
     paid = watch(policy, day, rich, np.random.default_rng(0)).table[:, :, COLUMNS.index("spend")].sum(axis=0)
     np.testing.assert_array_equal(paid, np.bincount(day.seen.segment, day.payable, day.segments))

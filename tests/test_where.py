@@ -23,6 +23,7 @@ from bidpilot.experiments.report import write_report
 from bidpilot.experiments.report_input import ANSWERS, LANDSCAPE, LIMITS, MONEY, MOVES, read_table
 from bidpilot.experiments.run import Run
 from bidpilot.experiments.source import Source
+from bidpilot.experiments.watched import Watched
 from bidpilot.experiments.where import LEVELS, SEGMENTS, where
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def played(
 
 
 def _learner(agent: object) -> Contender:
-    return Contender("ppo", "learner", lambda *_: agent, lambda _share: "{}")  # type: ignore[arg-type, return-value]
+    return Contender("ppo", "learner", lambda *_: agent, lambda _share: "{}")  # type: ignore[arg-type]
 
 
 def _baseline(arena: Arena) -> Contender:
@@ -78,8 +79,8 @@ def test_money_by_segment_and_hour_adds_up_to_the_comparison(
     _, results, tables = played
     sums = tables["money.csv"].groupby(["policy", "budget"])[["spend", "wins", "expected", "revenue"]].sum()
     assert len(sums) == 4
-    for (policy, budget), row in sums.iterrows():  # type: ignore[misc]
-        own = results[(results["policy"] == policy) & (results["budget"] == budget)].iloc[0]
+    for _, row in sums.reset_index().iterrows():
+        own = results[(results["policy"] == row["policy"]) & (results["budget"] == row["budget"])].iloc[0]
         assert row["spend"] == pytest.approx(own["spend"], rel=1e-9)
         assert row["wins"] == pytest.approx(own["wins"], rel=1e-9)
         assert row["expected"] == pytest.approx(own["expected_value"], rel=1e-9)
@@ -125,20 +126,19 @@ def test_a_bid_wins_as_often_as_prices_lie_below_it(
     np.testing.assert_allclose(land["chance"], land["believed"], atol=0.05)
 
 
-def test_a_broken_cost_limit_is_counted(played: tuple[Run, pd.DataFrame, dict[str, pd.DataFrame]]) -> None:
+def test_a_broken_cost_limit_is_counted() -> None:
     """Spending 6 for a worth of 4 breaks a limit of 1, by half; spending 3 keeps it."""
-    del played
     table = np.zeros((1, 1, 8))
     table[0, 0, [1, 7]] = 6_000_000, 4.0
     cheap = table.copy()
     cheap[0, 0, 1] = 3_000_000
     none, left = np.zeros((1, 1)), np.array([1.0, 0.4])
-    seen = [replaying.Watched(t, none, none, left, (), np.zeros((0, 0))) for t in (table, cheap)]
-    ground = replaying.Ground((), np.zeros(0), ("all",), np.zeros(1, int), np.zeros(1, int), np.array([24.0]), {})
-    found = replaying._limits(seen, Campaign(10.0, 1, 20.0, cost_limit=1.0), ground).set_index("limit")
-    assert found.loc["cost per worth", ["days", "broken"]].tolist() == [2, 1]
-    assert found.loc["cost per worth", "most"] == pytest.approx(1.5)
-    assert found.loc["budget", "most"] == pytest.approx(0.6)
+    seen = [Watched(t, none, none, left, (), np.zeros((0, 0))) for t in (table, cheap)]
+    ground = replaying.Ground((), np.zeros(0, int), ("all",), np.zeros(1, int), np.zeros(1, int), np.array([24.0]), {})
+    found = replaying._limits(seen, Campaign(10.0, 1, 20.0, cost_limit=1.0), ground)
+    budget, cost = found.to_dict("records")
+    assert (budget["limit"], budget["broken"], budget["most"]) == ("budget", 0, pytest.approx(0.6))
+    assert (cost["limit"], cost["days"], cost["broken"], cost["most"]) == ("cost per worth", 2, 1, pytest.approx(1.5))
 
 
 def test_most_segments_are_told_apart_and_the_rest_is_one() -> None:
