@@ -13,7 +13,7 @@ import tempfile
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -24,11 +24,11 @@ from bidpilot.ctr.scale import EvenRows
 from bidpilot.ctr.training import NetworkConfig, TrainedNetwork
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import numpy.typing as npt
 
-    from bidpilot.ctr.chunks import ParquetLog
+    from bidpilot.ctr.chunks import Chunk
     from bidpilot.ctr.log import AuctionLog
 
 FORMAT = 1
@@ -44,6 +44,17 @@ ARRAYS = ("ids", "bags", "numbers", "label")
 HEAD = "encoder.json"
 
 
+class ChunkedLog(Protocol):
+    """A log that is read in pieces, in the order of time: a ParquetLog, or a Window of one."""
+
+    @property
+    def key(self) -> list[Any]:
+        """Return what the rows depend on, as JSON has it."""
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Read all rows in order."""
+
+
 class Encoded(NamedTuple):
     """An encoded log: its arrays lie on disk and are read when they are used."""
 
@@ -53,7 +64,7 @@ class Encoded(NamedTuple):
 
 
 def fit_parquet(
-    log: ParquetLog, config: NetworkConfig, event: str, rng: np.random.Generator, cache: Path
+    log: ChunkedLog, config: NetworkConfig, event: str, rng: np.random.Generator, cache: Path
 ) -> tuple[TrainedNetwork, Curve]:
     """Fit the probability of an event, click or conversion, as config.fit does in memory.
 
@@ -67,17 +78,20 @@ def fit_parquet(
     return fitted, fit_network(fitted.network, seen, valid, config, rng)
 
 
-def encode_parquet(log: ParquetLog, settings: FieldSettings, event: str, cache: Path) -> Encoded:
+def encode_parquet(
+    log: ChunkedLog, settings: FieldSettings, event: str, cache: Path, watch: Callable[[AuctionLog], None] | None = None
+) -> Encoded:
     """Encode the rows where the event could happen: of clicks the rows that were won, of conversions the clicked.
 
     cache: a folder, where the arrays go into a sub-folder of their own, whole or not at all; the same files, mapping
-    and settings find it again. Raises InputError where the log lacks the event or cannot be read or written.
+    and settings find it again. watch: is shown the rows to learn from and to validate on, once, where they are counted.
+    Raises InputError where the log lacks the event or cannot be read or written.
     """
     if event not in ("click", "conversion"):
         raise InputError(f"event must be click or conversion; got {event!r}")
     folder = cache / _digest(log, settings, event)
     if not (folder / HEAD).exists():
-        learned = _learn(log, settings, event)
+        learned = _learn(log, settings, event, watch)
         _write_whole(folder, log, event, learned)
     return _load(folder)
 
@@ -91,7 +105,9 @@ class _Learned:
     valid: int
 
 
-def _learn(log: ParquetLog, settings: FieldSettings, event: str) -> _Learned:
+def _learn(
+    log: ChunkedLog, settings: FieldSettings, event: str, watch: Callable[[AuctionLog], None] | None
+) -> _Learned:
     """Count words and sample numbers of the training rows; count all."""
     rows = {True: 0, False: 0}
     for part, train, _ in _occasions(log, event):
@@ -102,6 +118,8 @@ def _learn(log: ParquetLog, settings: FieldSettings, event: str) -> _Learned:
             count.add(part)
             sample.add(part.frame[list(numeric)].to_numpy(np.float64))
         rows[train] += len(part)
+        if watch is not None:
+            watch(part)
     if not (rows[True] and rows[False]):
         raise InputError(
             f"{log}: {rows[True]} rows to learn {event}s from, {rows[False]} to validate on; both need some"
@@ -109,7 +127,7 @@ def _learn(log: ParquetLog, settings: FieldSettings, event: str) -> _Learned:
     return _Learned(count.encoder(sample.scales(numeric)), rows[True], rows[False])
 
 
-def _occasions(log: ParquetLog, event: str) -> Iterator[tuple[AuctionLog, bool, npt.NDArray[np.float32]]]:
+def _occasions(log: ChunkedLog, event: str) -> Iterator[tuple[AuctionLog, bool, npt.NDArray[np.float32]]]:
     """Yield the rows where the event could happen, whether they are to be learned from, and their labels."""
     for part, train in log.chunks():
         if event not in part:
@@ -120,7 +138,7 @@ def _occasions(log: ParquetLog, event: str) -> Iterator[tuple[AuctionLog, bool, 
             yield kept, train, kept.frame[event].to_numpy(np.float32)
 
 
-def _write_whole(folder: Path, log: ParquetLog, event: str, learned: _Learned) -> None:
+def _write_whole(folder: Path, log: ChunkedLog, event: str, learned: _Learned) -> None:
     """Write the arrays beside the folder, then rename: a run that is cut off leaves no half of them."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -137,7 +155,7 @@ def _write_whole(folder: Path, log: ParquetLog, event: str, learned: _Learned) -
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _write(folder: Path, log: ParquetLog, event: str, learned: _Learned) -> None:
+def _write(folder: Path, log: ChunkedLog, event: str, learned: _Learned) -> None:
     """Write all arrays chunk by chunk through plain files: pages of a memory map would count as memory in use."""
     encoder, rows = learned.encoder, learned.train + learned.valid
     shapes = {"ids": (rows, encoder.fields), "bags": (rows, sum(encoder.bags)), "numbers": (rows, encoder.numbers)}
@@ -170,9 +188,7 @@ def _load(folder: Path) -> Encoded:
     return Encoded(FieldEncoder.from_json(head["encoder"]), train, valid)
 
 
-def _digest(log: ParquetLog, settings: FieldSettings, event: str) -> str:
+def _digest(log: ChunkedLog, settings: FieldSettings, event: str) -> str:
     """Return a name for what the arrays depend on."""
-    files = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in log.files]
-    mappings = [layout.mapping.model_dump(mode="json") for layout in log.layouts]
-    parts = [FORMAT, files, mappings, log.cut, log.max_bad, asdict(settings), event]
+    parts = [FORMAT, *log.key, asdict(settings), event]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]

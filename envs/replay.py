@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
 from bidpilot.ctr.errors import InputError
-from bidpilot.ctr.types import MICROS, FloatArray, IntArray
+from bidpilot.ctr.types import MICROS, IntArray
 from bidpilot.envs.day import Day, Hidden, Opportunities
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bidpilot.ctr.log import AuctionLog
-    from bidpilot.ctr.types import Response
     from bidpilot.envs.beliefs import Beliefs
 
 
@@ -43,30 +44,82 @@ class ReplayMarket:
         return self.days[int(rng.integers(len(self.days)))]
 
 
+class Draws(NamedTuple):
+    """Streams of what a log does not tell. Each gives one number to a row, so rows may come in any pieces."""
+
+    price: np.random.Generator
+    click: np.random.Generator
+    conversion: np.random.Generator
+
+    @classmethod
+    def of(cls, rng: np.random.Generator) -> Self:
+        """Spawn the streams."""
+        return cls(*rng.spawn(3))
+
+
+class Happened:
+    """What happened in the rows of a log, as far as it tells; the rest is drawn, as often as hidden is asked for.
+
+    Attributes: seen, of the n rows. episode: (n,) their episodes. known: (n,) prices that the log knows. won: (n,) rows
+    that were shown. bid: (n,) micro-currency, what was bid.
+    """
+
+    def __init__(self, log: AuctionLog, beliefs: Beliefs) -> None:
+        """Predict every row."""
+        self._beliefs, self._frame, self._response = beliefs, log.frame, beliefs.response.predict(log)
+        frame, worth = log.frame, beliefs.goal.expected(self._response)
+        self.known, self.won, self.bid = (frame[name].to_numpy() for name in ("price_known", "won", "bid"))
+        self.episode, tick = beliefs.timeline.locate(frame["time"].to_numpy())
+        self._reserve = frame["reserve"].to_numpy()
+        rates, segment = (self._response.pctr, self._response.pcvr), beliefs.segments.codes(log)
+        self.seen = Opportunities(*rates, worth, self._reserve / MICROS, segment, tick)
+        lost = np.flatnonzero(~self.known)
+        self._laws = beliefs.laws(log.rows(lost), worth[lost]) if lost.size else None
+
+    def hidden(self, draws: Draws) -> Hidden:
+        """Return prices and outcomes: the log's where it knows them.
+
+        Else the price is drawn from the price model above the bid that lost, and the outcome from the response model.
+        """
+        price = self._frame["price"].to_numpy().copy()
+        if self._laws is not None:
+            lost = ~self.known
+            price[lost] = self._laws.sample(draws.price, self.bid[lost])
+        return self._outcomes(np.maximum(price, self._reserve), draws)
+
+    def _outcomes(self, price: IntArray, draws: Draws) -> Hidden:
+        """Return what showing each row brings: as logged where it was shown, else drawn from the response model."""
+        frame, response, goal = self._frame, self._response, self._beliefs.goal
+        won, count = self.won, len(frame)
+        drawn = draws.click.random(count) < response.pctr, draws.conversion.random(count) < response.pcvr
+        click = np.where(won, frame["click"] == 1, drawn[0])
+        conversion = np.where(won, frame["conversion"] == 1, click & drawn[1])
+        value = np.where(won, frame["value"], response.value)
+        return Hidden(price, click, conversion, goal.realised(click, conversion, value), self.seen.value)
+
+
 def replay_days(log: AuctionLog, beliefs: Beliefs, rng: np.random.Generator) -> tuple[Day, ...]:
     """Turn a log into its episodes, what really happened in each.
 
-    Where the buyer lost, the price is drawn from the price model above the bid that lost, and the outcome
-    from the response model; report the share of such rows with the result (see coverage). Episodes that cover
-    under three quarters of the ticks that the best covered one does (a log's ragged ends) are left out.
+    Where the buyer lost, prices and outcomes are drawn, see Happened; report the share of such rows with the result
+    (see coverage). Episodes that cover under three quarters of the ticks that the best covered one does (a log's
+    ragged ends) are left out. envs/replay_stream does the same without holding a day in memory.
     """
-    response = beliefs.response.predict(log)
-    worth = beliefs.goal.expected(response)
-    reserve = log.frame["reserve"].to_numpy()
-    price = np.maximum(_prices(log, beliefs, worth, rng), reserve)
-    episode, tick = beliefs.timeline.locate(log.frame["time"].to_numpy())
-    segment = beliefs.segments.codes(log)
-    seen = Opportunities(response.pctr, response.pcvr, worth, reserve / MICROS, segment, tick)
-    hidden = _outcomes(log, beliefs, response, price, rng)
-    days = [np.flatnonzero(episode == number) for number in np.unique(episode)]
-    covered = np.array([len(np.unique(tick[rows])) / beliefs.timeline.ticks for rows in days])
-    whole = covered >= WHOLE * covered.max()
+    happened = Happened(log, beliefs)
+    seen, hidden = happened.seen, happened.hidden(Draws.of(rng))
+    days = [np.flatnonzero(happened.episode == number) for number in np.unique(happened.episode)]
+    whole = whole_episodes([len(np.unique(seen.tick[rows])) for rows in days])
     ticks, segments = beliefs.timeline.ticks, len(beliefs.segments.names)
     return tuple(
         Day.build(seen.rows(rows), hidden.rows(rows), ticks, segments)
         for rows, keep in zip(days, whole, strict=True)
         if keep
     )
+
+
+def whole_episodes(covered: Sequence[int]) -> list[bool]:
+    """Tell which episodes are no ragged ends, from how many ticks each of them has rows in."""
+    return [count >= WHOLE * max(covered) for count in covered]
 
 
 def coverage(log: AuctionLog) -> float:
@@ -78,26 +131,3 @@ def resampled(day: Day, rng: np.random.Generator) -> Day:
     """Return a bootstrap replicate of a day: its opportunities drawn with replacement, in time order."""
     rows = np.sort(rng.integers(len(day), size=len(day)))
     return Day.build(day.seen.rows(rows), day.hidden.rows(rows), day.ticks, day.segments)
-
-
-def _prices(log: AuctionLog, beliefs: Beliefs, worth: FloatArray, rng: np.random.Generator) -> IntArray:
-    """Return the price to beat (n,): the log's where it is known, else drawn above the bid that lost."""
-    price = log.frame["price"].to_numpy().copy()
-    lost = np.flatnonzero(~log.frame["price_known"].to_numpy())
-    if lost.size:
-        laws = beliefs.laws(log.rows(lost), worth[lost])
-        price[lost] = laws.sample(rng, log.frame["bid"].to_numpy()[lost])
-    return price
-
-
-def _outcomes(
-    log: AuctionLog, beliefs: Beliefs, response: Response, price: IntArray, rng: np.random.Generator
-) -> Hidden:
-    """Return what showing each row brings: as logged where it was shown, else drawn from the response model."""
-    frame, won = log.frame, log.frame["won"].to_numpy()
-    drawn = rng.random((2, len(log)))
-    click = np.where(won, frame["click"] == 1, drawn[0] < response.pctr)
-    conversion = np.where(won, frame["conversion"] == 1, click & (drawn[1] < response.pcvr))
-    value = np.where(won, frame["value"], response.value)
-    revenue = beliefs.goal.realised(click, conversion, value)
-    return Hidden(price, click, conversion, revenue, beliefs.goal.expected(response))

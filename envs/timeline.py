@@ -45,17 +45,21 @@ def split(log: AuctionLog, train_share: float) -> tuple[AuctionLog, AuctionLog]:
     Never by row. Raises InputError when one side would be empty.
     """
     time = log.frame["time"].to_numpy()
+    before = time < boundary(time, train_share, log.source)
+    return log.rows(before), log.rows(~before)
+
+
+def boundary(time: FloatArray, train_share: float, source: str) -> float:
+    """Return when the held-out part of a log begins, see split. time: (n,) of its rows, rising; source: its name."""
     unit = SECONDS_PER_DAY if _whole_days(time) >= DAYS_FOR_DAILY else SECONDS_PER_HOUR
-    period = (time // unit).astype(np.int64)
-    known = np.unique(period)
+    known = np.unique((time // unit).astype(np.int64))
     count = int(train_share * len(known) + 0.5) if unit == SECONDS_PER_DAY else int(train_share * len(known))
     if not 0 < count < len(known):
         raise InputError(
-            f"{log.source}: {len(known)} distinct {'days' if unit == SECONDS_PER_DAY else 'hours'} cannot be split "
+            f"{source}: {len(known)} distinct {'days' if unit == SECONDS_PER_DAY else 'hours'} cannot be split "
             f"{train_share:.0%} / {1 - train_share:.0%} in time; give a log that covers more time"
         )
-    before = period <= known[count - 1]
-    return log.rows(before), log.rows(~before)
+    return float((known[count - 1] + 1) * unit)
 
 
 def timeline_of(log: AuctionLog, held_out: AuctionLog, ticks_per_day: int) -> Timeline:

@@ -76,22 +76,27 @@ def fit_candidates(
     journal: Journal | None = None,
 ) -> list[Candidate]:
     """Fit every candidate, the one to use first: that with the lowest log loss on the last training rows."""
-    model, seed, found = settings.model, int(rng.integers(2**63)), []
+    seed, found = int(rng.integers(2**63)), []
     for name in candidate_models(settings, train):
         stream = np.random.default_rng([seed, *name.encode()])  # its own, whichever others are fitted
-        config = ResponseConfig(
-            model=name if model.joint is None else PLAIN[0],
-            epochs=model.epochs,
-            members=model.members,
-            joint=model.joint,
-            worth=model.worth,
-            calibration=model.calibration,
-            segments=model.segments,
-            delay=model.delay,
-        )
         part = None if journal is None else journal.at(name)
-        found.append(Candidate(name, *fit_response(train, config, stream, weight, part)))
+        found.append(Candidate(name, *fit_response(train, response_config(settings, name), stream, weight, part)))
     return sorted(found, key=lambda candidate: candidate.loss)
+
+
+def response_config(settings: Settings, name: str) -> ResponseConfig:
+    """Return how the candidate of a name is fitted."""
+    model = settings.model
+    return ResponseConfig(
+        model=name if model.joint is None else PLAIN[0],
+        epochs=model.epochs,
+        members=model.members,
+        joint=model.joint,
+        worth=model.worth,
+        calibration=model.calibration,
+        segments=model.segments,
+        delay=model.delay,
+    )
 
 
 def candidate_table(candidates: Sequence[Candidate], held_out: AuctionLog, rng: np.random.Generator) -> pd.DataFrame:

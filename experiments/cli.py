@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from bidpilot.experiments.commands import abtest, comparing, fitting, learning, offline, sweep
+from bidpilot.experiments.commands import abtest, comparing, fitting, learning, offline, replay, sweep
 from bidpilot.experiments.commands.options import fail
 
 INTERRUPTED = 130
@@ -19,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help answers in a third of the time
 )
-for module in (fitting, learning, comparing, offline, sweep):
+for module in (fitting, learning, comparing, offline, replay, sweep):
     for function in module.COMMANDS:
         app.command()(function)
 app.add_typer(abtest.app, name="abtest")

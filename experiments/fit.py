@@ -29,6 +29,7 @@ from bidpilot.envs.timeline import Timeline, timeline_of
 from bidpilot.experiments.candidates import advice, candidate_table, fit_candidates
 from bidpilot.experiments.config import AUTO
 from bidpilot.experiments.source import Source, load_source
+from bidpilot.experiments.stream_candidates import stream_candidates
 from bidpilot.experiments.streams import stream
 
 if TYPE_CHECKING:
@@ -50,7 +51,11 @@ def fit(run: Run, source: Source | None = None, *, resume: bool = False) -> pd.D
     source = source or load_source(settings)
     weight, weighed = won_weights(settings, source.train)
     journal = run.journal(resume=resume)
-    candidates = fit_candidates(settings, source.train, stream(settings.seed, "fit"), weight, journal)
+    of_fit = stream(settings.seed, "fit")
+    if source.streamed is not None:
+        candidates = stream_candidates(settings, source.train, source.streamed, of_fit)
+    else:
+        candidates = fit_candidates(settings, source.train, of_fit, weight, journal)
     response, report = candidates[0].response, candidates[0].report
     goal, note = goal_of(settings, source.train)
     of_prices = stream(settings.seed, "prices")

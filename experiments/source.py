@@ -14,6 +14,7 @@ from bidpilot.ctr.readers import read_log
 from bidpilot.ctr.synthetic import Exchange, ExchangeConfig
 from bidpilot.envs.timeline import split
 from bidpilot.experiments.config import SYNTHETIC, Settings
+from bidpilot.experiments.streamed import Streamed, find_streamed
 from bidpilot.experiments.streams import stream
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ class Source:
     """A log cut in time.
 
     truth: the true response of the whole log's rows, where it is synthetic. facts: how it was read. quarantine: the
-    rows set aside.
+    rows set aside. streamed: the log on disk, where it is too large to be read whole; log, train and held_out are then
+    an evenly spaced sample of its rows.
     """
 
     log: AuctionLog
@@ -39,6 +41,7 @@ class Source:
     truth: Response | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     quarantine: pd.DataFrame = field(default_factory=pd.DataFrame)
+    streamed: Streamed | None = None
 
     @property
     def exchange(self) -> Exchange | None:
@@ -52,6 +55,8 @@ def load_source(settings: Settings) -> Source:
         log, truth = Exchange(EXCHANGE).logged(LOGGED_DAYS, stream(settings.seed, "log"))
         facts = {"source": "synthetic exchange", "rows": len(log), "currency": log.currency}
         return Source(log, *split(log, settings.train_share), truth, facts)
+    if (streamed := find_streamed(settings)) is not None:
+        return _sampled(streamed, settings)
     read = read_log(
         Path(settings.log),
         format_name=settings.format,
@@ -59,9 +64,7 @@ def load_source(settings: Settings) -> Source:
         max_bad=settings.max_bad,
         strict=settings.strict,
     )
-    log = read.log
-    if "click" not in log:
-        raise InputError(f"{log.source}: no click column is mapped; there is nothing to learn a response from")
+    log = _with_clicks(read.log)
     facts = {
         "source": Path(settings.log).name,
         "rows": len(log),
@@ -71,6 +74,27 @@ def load_source(settings: Settings) -> Source:
         "currency": log.currency,
     }
     return Source(log, *split_as_given(log, settings), None, facts, read.quarantine)
+
+
+def _sampled(streamed: Streamed, settings: Settings) -> Source:
+    """Return a source of evenly spaced rows of a log on disk, cut at the time at which all of it is."""
+    log = _with_clicks(streamed.log)
+    time = log.frame["time"].to_numpy()
+    facts = {
+        "source": Path(settings.log).name,
+        "rows": streamed.rows,
+        "notes": [streamed.note],
+        "currency": log.currency,
+        "sampled_rows": len(log),
+    }
+    before = time < streamed.cut
+    return Source(log, log.rows(before), log.rows(~before), None, facts, streamed=streamed)
+
+
+def _with_clicks(log: AuctionLog) -> AuctionLog:
+    if "click" not in log:
+        raise InputError(f"{log.source}: no click column is mapped; there is nothing to learn a response from")
+    return log
 
 
 def split_as_given(log: AuctionLog, settings: Settings) -> tuple[AuctionLog, AuctionLog]:
