@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 NEAREST = 4
 """Baselines, besides the learners and the oracle, that the figure of differences shows at each budget."""
 
-RIVALS = 6
+RIVALS = 4
 """Rivals at each budget that the figure of improvement shows, the hardest to beat first."""
 
 

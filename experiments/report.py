@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from bidpilot.experiments.report_format import COLUMNS, budget_tables, fit_table
 from bidpilot.experiments.report_input import OPTIONAL, Run, read_run
 
 _NO_CURRENCY = "currency units"
+_HYPHEN = re.compile(r"(?<![\w.])-(?=\d)")
+"""The sign of a negative number, as keyboards write it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ def render(name: str, run: Run, panels: list[Panel], styles: dict[str, Look]) ->
     tables = list(budget_tables(run.results, _currency(run)))
     return environment.get_template("report.html.j2").render(
         name=name,
-        summary=run.summary,
+        summary=[_HYPHEN.sub("\N{MINUS SIGN}", line) for line in run.summary],
         facts=_facts(run),
         columns=COLUMNS,
         currency=_currency(run),

@@ -274,13 +274,13 @@ def test_names_are_text_and_never_markup(folder: Path) -> None:
         frame = pd.read_csv(folder / file).query("policy in ('ppo', 'pid') and budget_label == '1/8'")
         frame.replace("ppo", evil).replace("1/8", "<b>$").to_csv(folder / file, index=False)
     (folder / CALIBRATION.file).unlink()
-    (folder / "summary.txt").write_text(f"{evil} {{{{ 7 * 7 }}}}\n", encoding="utf-8")
+    (folder / "summary.txt").write_text(f"{evil} {{{{ 7 * 7 }}}}, -0.25 in 2026-01-02\n", encoding="utf-8")
     (folder / "run.yaml").write_text("a: </pre><script>\n", encoding="utf-8")
     (folder / "metadata.json").write_text(json.dumps({"date": "<i>", "log": {"currency": "<u>$"}}), encoding="utf-8")
     html = write_report(folder).read_text(encoding="utf-8")
     assert not re.search(r"<script|<b>\$|<i>|<u>", html)
     assert "&lt;script&gt;" in html
-    assert "{{ 7 * 7 }}" in html
+    assert "{{ 7 * 7 }}, \N{MINUS SIGN}0.25 in 2026-01-02" in html
 
 
 def test_table_shows_numbers_as_people_write_them(folder: Path) -> None:
