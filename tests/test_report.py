@@ -108,46 +108,12 @@ def invented_calibration(rng: np.random.Generator) -> pd.DataFrame:
 
 def invented_fit() -> pd.DataFrame:
     """Make a fit table: the truth is known for clicks and not for conversions."""
-    names = [*FIT.text, *FIT.numbers]
-    nan = np.nan
-    return pd.DataFrame(
-        [
-            (
-                "click",
-                "logistic",
-                0.7312,
-                0.00617,
-                0.00021,
-                0.00012,
-                0.00031,
-                1.013,
-                0.962,
-                1.067,
-                60213,
-                51,
-                0.0061,
-                1.2,
-            ),
-            (
-                "click",
-                "deepfm",
-                0.7433,
-                0.00613,
-                0.00017,
-                0.00012,
-                0.00030,
-                0.994,
-                0.943,
-                1.046,
-                60213,
-                51,
-                0.0061,
-                0.5,
-            ),
-            ("conversion", "logistic", 0.61, 0.1312, 0.0121, nan, nan, 1.21, 0.71, 1.93, 51, 2, nan, nan),
-        ],
-        columns=names,
-    )
+    rows = [
+        ("click", "logistic", 0.7312, 0.00617, 0.00021, 0.00012, 0.00031, 1.013, 0.962, 1.067, 60213, 51, 0.0061, 1.2),
+        ("click", "deepfm", 0.7433, 0.00613, 0.00017, 0.00012, 0.0003, 0.994, 0.943, 1.046, 60213, 51, 0.0061, 0.5),
+        ("conversion", "logistic", 0.61, 0.1312, 0.0121, np.nan, np.nan, 1.21, 0.71, 1.93, 51, 2, np.nan, np.nan),
+    ]
+    return pd.DataFrame(rows, columns=[*FIT.text, *FIT.numbers])
 
 
 LOG = {"source": "an invented log", "rows": 200_000, "currency": "EUR"}
