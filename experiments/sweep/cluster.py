@@ -7,6 +7,7 @@ killed, the pieces whose files are there stay done, and the same command goes on
 from __future__ import annotations
 
 import os
+import socket
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,6 +24,12 @@ LOST = 3
 
 AHEAD = 512
 """Pieces that are handed out at once."""
+
+PATIENCE = 10.0
+"""Seconds to wait for the head to answer."""
+
+LOOK = 60.0
+"""Seconds without an answer after which the cluster is looked at: its workers may all be gone."""
 
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 THREADS = {"OMP_NUM_THREADS": "1"}
@@ -59,7 +66,10 @@ def on_ray(
             running |= {task.remote(work, index): index for index in islice(waiting, AHEAD - len(running))}
             if not running:
                 break
-            ready, _ = ray.wait(list(running), num_returns=1)
+            ready, _ = ray.wait(list(running), num_returns=1, timeout=LOOK)
+            if not ready:
+                _look(ray, address)
+                continue
             index = running.pop(ready[0])
             told = _answer(ray, ready[0])
             if told.problem:
@@ -89,13 +99,35 @@ def _answer(ray: Any, ref: Any) -> Told:  # noqa: ANN401 - Ray is not always the
 
 def _connect(ray: Any, address: str) -> None:  # noqa: ANN401 - as above
     """Join a cluster. Raises InputError where there is none, or none with workers."""
+    _knock(address)
     try:
         ray.init(address=address, runtime_env={"env_vars": THREADS}, log_to_driver=False, logging_level="ERROR")
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(f"no Ray cluster at {address} (ray start --head begins one): {_line(error)}") from error
-    if ray.cluster_resources().get("CPU", 0) < 1:
+    try:
+        _look(ray, address)
+    except InputError:
         ray.shutdown()
+        raise
+
+
+def _look(ray: Any, address: str) -> None:  # noqa: ANN401 - as above
+    """Raise InputError where a cluster has no workers: its tasks would wait without end."""
+    if ray.cluster_resources().get("CPU", 0) < 1:
         raise InputError(f"the Ray cluster at {address} has nobody to work: ray start --address={address} joins it")
+
+
+def _knock(address: str) -> None:
+    """Raise InputError where nobody listens: Ray itself would wait for minutes and then end the process."""
+    if address == "auto":
+        return
+    host, colon, port = address.rpartition(":")
+    if not (host and colon and port.isdecimal() and "/" not in host):
+        raise InputError(f"--ray expects auto or the address of a cluster's head, as 10.0.0.5:6379; got {address!r}")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(f"no Ray cluster at {address} (ray start --head begins one): {_line(error)}") from error
 
 
 def _line(error: Exception) -> str:
