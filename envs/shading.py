@@ -120,14 +120,14 @@ def _best_bids(days: Sequence[Day], buckets: int, grid: FloatArray) -> FloatArra
     return np.maximum.accumulate(wanted, axis=0)
 
 
-def _priced(day: Day) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _priced(day: Day) -> tuple[FloatArray, FloatArray, IntArray]:
     """Return predicted worth and price, currency, and kind of a day's opportunities that can be won for something."""
     price = day.hidden.price
     rows = np.flatnonzero((day.seen.value > 0) & (price < UNWINNABLE))
-    return day.seen.value[rows], np.maximum(price[rows], 1) / MICROS, day.seen.segment[rows]
+    return day.seen.value[rows], np.maximum(price[rows], 1) / MICROS, day.seen.segment[rows].astype(np.int64)
 
 
-def _slope(x: FloatArray, y: FloatArray, group: FloatArray) -> float:
+def _slope(x: FloatArray, y: FloatArray, group: IntArray) -> float:
     """Return the slope of y on x within groups, by least squares; 0 where x does not vary."""
     count = np.maximum(np.bincount(group), 1)
     dx, dy = (each - (np.bincount(group, each) / count)[group] for each in (x, y))
@@ -135,7 +135,7 @@ def _slope(x: FloatArray, y: FloatArray, group: FloatArray) -> float:
     return float(dx @ dy) / spread if spread > 1e-9 * len(x) else 0.0
 
 
-def _mean_worth(value: FloatArray, kind: FloatArray, kinds: int, buckets: int) -> FloatArray:
+def _mean_worth(value: FloatArray, kind: IntArray, kinds: int, buckets: int) -> FloatArray:
     """Return each kind's mean worth (kinds,); of one never met, its bucket's in all segments, else anyone's."""
     total, count = np.bincount(kind, value, kinds), np.bincount(kind, minlength=kinds)
     every, met = (np.tile(each.reshape(-1, buckets).sum(axis=0), kinds // buckets) for each in (total, count))
@@ -143,7 +143,7 @@ def _mean_worth(value: FloatArray, kind: FloatArray, kinds: int, buckets: int) -
     return np.where(count > 0, total / np.maximum(count, 1), pooled)
 
 
-def _counts(step: FloatArray, kind: FloatArray, kinds: int) -> FloatArray:
+def _counts(step: IntArray, kind: IntArray, kinds: int) -> FloatArray:
     """Return how many opportunities (FINE, kinds) each step wins."""
     counted = np.bincount(step * kinds + kind, minlength=(FINE + 1) * kinds).reshape(FINE + 1, kinds)
     return np.cumsum(counted[:FINE], axis=0, dtype=np.float64)

@@ -408,4 +408,5 @@ def test_a_day_teaches_which_ad_fits(build: Builder) -> None:
 def test_more_is_seen_where_there_is_a_limit_or_prices_are_open() -> None:
     assert ad_features(PLAIN) == AD_FEATURES
     more = ad_features(replace(PLAIN, limit=Limit("roas", 0.5, 2.0), rules=Rules(censored=False)))
-    assert {f.name for f in more} - {f.name for f in AD_FEATURES} == {"limit", "limit_slack", "cost_of_worth", "price_seen"}
+    added = {f.name for f in more} - {f.name for f in AD_FEATURES}
+    assert added == {"limit", "limit_slack", "cost_of_worth", "price_seen"}
