@@ -35,6 +35,11 @@ if TYPE_CHECKING:
 TRAINED = "trained"
 """Name of the run's trained policy."""
 
+CAUTION = (
+    "intervals are over the draws alone: they take the price law and the response model to be right, and these days as "
+    "given"
+)
+
 PIECE = 1 << 15
 """Rows of a piece of a log that lies in memory."""
 
@@ -74,6 +79,8 @@ def replay_run(
     seconds = time.monotonic() - clock
     table = results_table(found, least)
     told = [_heading(found, seconds), *(_words(row, source.log.currency) for row in table.to_dict("records"))]
+    if (table["worlds"] > 1).any():
+        told.append(CAUTION)
     run.write_table("replay.csv", table)
     write_atomically(run.folder / "replay.txt", "\n".join(told) + "\n")
     for line in told:
