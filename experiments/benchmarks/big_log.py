@@ -121,7 +121,8 @@ def main() -> None:
         tell(
             "write", rows, time.monotonic() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KILOBYTE / 1e9
         )
-        print(f"{log}: {log.stat().st_size / 1e9:.2f} GB in {pq.ParquetFile(log).num_row_groups:,} row groups")  # noqa: T201
+        groups = pq.ParquetFile(log).num_row_groups
+        sys.stdout.write(f"{log}: {log.stat().st_size / 1e9:.2f} GB in {groups:,} row groups\n")
     rows = pq.ParquetFile(log).metadata.num_rows
     source, where = ["--log", str(log)], ["--mapping", str(log.with_suffix(".yaml")), "--out", str(run)]
     fit = ["fit", *source, *where, "--seed", str(given.seed), "--set", f"model.epochs={given.epochs}"]
@@ -134,9 +135,8 @@ def main() -> None:
 
 def tell(step: str, rows: int, seconds: float, gigabytes: float) -> None:
     """Print a step's figures."""
-    print(  # noqa: T201 - what the script is for
-        f"{step}: {rows:,} rows in {seconds:,.0f} s, {rows / seconds:,.0f} rows/s, peak memory {gigabytes:.2f} GB"
-    )
+    speed = f"{rows:,} rows in {seconds:,.0f} s, {rows / seconds:,.0f} rows/s"
+    sys.stdout.write(f"{step}: {speed}, peak memory {gigabytes:.2f} GB\n")
 
 
 if __name__ == "__main__":
