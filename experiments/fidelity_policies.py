@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from bidpilot.experiments.prepare import Arena
     from bidpilot.experiments.source import Source
 
-DAYS = 30
+DAYS = 20
 """Fresh days of each simulator."""
 
-REPLICATES = 100
+REPLICATES = 50
 """Of the bootstrap within days, at most: each of them is played by every policy."""
 
 UNTUNED = "incremental"

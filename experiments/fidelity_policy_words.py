@@ -39,7 +39,7 @@ def _order(row: Mapping[Any, Any], ranks: pd.DataFrame) -> str:
     higher = float((here["simulated"] - here["real"]).mean())
     if row["winner"] == row["best"]:
         chosen = f"the simulator's winner, {row['winner']}, is the best in reality, too"
-        cost = f" (loss within the interval: {_points(row, 'regret')})"
+        cost = f" (the choice loses {_points(row, 'regret')})"
     else:
         chosen = f"the simulator's winner, {row['winner']}, loses {_points(row, 'regret')}"
         cost = f" in reality against {row['best']}, the best there"

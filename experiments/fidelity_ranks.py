@@ -96,7 +96,7 @@ def rank_table(contenders: Sequence[Contender], shares: Sequence[float], simulat
             row |= {"settings": each.settings(share)}
             for where, pairs in found.items():
                 value, rank = pairs[i]
-                low, high = value.interval
+                low, high = np.clip(value.interval, 0.0, 1.0).tolist()
                 row |= {where: value.estimate, f"{where}_low": low, f"{where}_high": high, f"{where}_rank": rank}
             rows.append(row)
     return pd.DataFrame(rows)
