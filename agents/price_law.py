@@ -15,6 +15,7 @@ import numpy as np
 
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.types import MICROS, UNWINNABLE
+from bidpilot.envs.shading import slope_within
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,9 +100,7 @@ class PriceLaw:
         x, y, place = np.log(value[rows]), np.log(price[rows]), segment[rows].astype(np.int64)
         count = np.maximum(np.bincount(place, minlength=days[0].segments), 1)
         mean_x, mean_y = (np.bincount(place, each, len(count)) / count for each in (x, y))
-        dx, dy = x - mean_x[place], y - mean_y[place]
-        spread = float(dx @ dx)
-        slope = float(dx @ dy) / spread if spread > 1e-9 * len(x) else 0.0
+        slope = slope_within(x, y, place)
         common = float(np.mean(y - slope * x))
         told = np.bincount(place, minlength=len(count))
         intercept = (told * (mean_y - slope * mean_x) + RARE * common) / (told + RARE)

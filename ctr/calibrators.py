@@ -21,6 +21,7 @@ from bidpilot.ctr.calibration import (
     check_probabilities,
     fit_calibrator,
     logit,
+    settle,
     sigmoid,
 )
 from bidpilot.ctr.errors import unknown
@@ -88,6 +89,14 @@ def find_calibrator(name: str) -> Fit:
     if name not in CALIBRATORS:
         raise unknown("calibration", name, list(CALIBRATORS))
     return CALIBRATORS[name]
+
+
+def settled(name: str, calibrator: Calibrator, p: FloatArray, y: npt.ArrayLike, learned: float) -> Calibrator:
+    """Return a calibrator that was fitted under a name to p and y, as it is to be used: see calibration.settle.
+
+    Only isotonic is settled: the others have priors of their own.
+    """
+    return settle(calibrator, p, y, learned) if name == "isotonic" else calibrator
 
 
 def _line(slope: float, intercept: float) -> Calibrator:

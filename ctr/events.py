@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from bidpilot.ctr.calibration import IDENTITY, Calibrator, settle
-from bidpilot.ctr.calibrators import find_calibrator
+from bidpilot.ctr.calibration import IDENTITY, Calibrator
+from bidpilot.ctr.calibrators import find_calibrator, settled
 from bidpilot.ctr.constant import Constant
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.joint.base import fit_joint, joint_config
@@ -233,8 +233,7 @@ def _calibration(p: FloatArray, fresh: AuctionLog, event: str, learned: float, c
     y = fresh.frame[event].to_numpy()
     calibrator = find_calibrator(config.calibration)(p, y)
     segments = _segments(calibrator(p), y, fresh) if config.segments else None
-    settled = settle(calibrator, p, y, learned) if config.calibration == "isotonic" else calibrator
-    return Calibration(settled, segments)
+    return Calibration(settled(config.calibration, calibrator, p, y, learned), segments)
 
 
 def _segments(p: FloatArray, y: npt.NDArray[Any], fresh: AuctionLog) -> SegmentShifts | None:

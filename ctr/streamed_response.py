@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from bidpilot.ctr.calibration import IDENTITY, Calibrator, settle
-from bidpilot.ctr.calibrators import find_calibrator
+from bidpilot.ctr.calibration import IDENTITY, Calibrator
+from bidpilot.ctr.calibrators import find_calibrator, settled
 from bidpilot.ctr.constant import Constant
 from bidpilot.ctr.errors import InputError
 from bidpilot.ctr.events import EventReport
@@ -125,8 +125,7 @@ def _clicks(
 def _calibrator(fitted: TrainedNetwork, judged: Rows, name: str, learned: int) -> Calibrator:
     """Calibrate on encoded rows. learned: clicks that the model's own level rests on."""
     p = np.asarray(torch.sigmoid(scores(fitted.network, judged.fields).to(torch.float64)).numpy())
-    calibrator = find_calibrator(name)(p, judged.label)
-    return settle(calibrator, p, judged.label, float(learned)) if name == "isotonic" else calibrator
+    return settled(name, find_calibrator(name)(p, judged.label), p, judged.label, float(learned))
 
 
 def _even(rows: Rows, most: int) -> Rows:

@@ -101,6 +101,14 @@ def shaded_forecast(days: Sequence[Day], buckets: int = 1) -> Forecast:
     return replace(whole, spend=spend, value=value, shades=shades)
 
 
+def slope_within(x: FloatArray, y: FloatArray, group: IntArray) -> float:
+    """Return the slope of y (n,) on x (n,) within groups (n,), by least squares; 0 where x does not vary."""
+    count = np.maximum(np.bincount(group), 1)
+    dx, dy = (each - (np.bincount(group, each) / count)[group] for each in (x, y))
+    spread = float(dx @ dx)
+    return float(dx @ dy) / spread if spread > 1e-9 * len(x) else 0.0
+
+
 def _best_bids(days: Sequence[Day], buckets: int, grid: FloatArray) -> FloatArray:
     """Return the multiplier (A, kinds) that maximises (worth - bid / a) x wins, for each a = 1 / lambda of a grid (A,).
 
@@ -108,7 +116,7 @@ def _best_bids(days: Sequence[Day], buckets: int, grid: FloatArray) -> FloatArra
     """
     kinds = days[0].segments
     value, price, kind = (np.concatenate(parts) for parts in zip(*map(_priced, days), strict=True))
-    slope = _slope(np.log(value), np.log(price), kind // buckets)
+    slope = slope_within(np.log(value), np.log(price), kind // buckets)
     level = np.log(price) - slope * np.log(value)
     low, high = np.quantile(level, [TAIL, 1.0 - TAIL]).tolist()
     steps = np.linspace(low, high, FINE)
@@ -125,14 +133,6 @@ def _priced(day: Day) -> tuple[FloatArray, FloatArray, IntArray]:
     price = day.hidden.price
     rows = np.flatnonzero((day.seen.value > 0) & (price < UNWINNABLE))
     return day.seen.value[rows], np.maximum(price[rows], 1) / MICROS, day.seen.segment[rows].astype(np.int64)
-
-
-def _slope(x: FloatArray, y: FloatArray, group: IntArray) -> float:
-    """Return the slope of y on x within groups, by least squares; 0 where x does not vary."""
-    count = np.maximum(np.bincount(group), 1)
-    dx, dy = (each - (np.bincount(group, each) / count)[group] for each in (x, y))
-    spread = float(dx @ dx)
-    return float(dx @ dy) / spread if spread > 1e-9 * len(x) else 0.0
 
 
 def _mean_worth(value: FloatArray, kind: IntArray, kinds: int, buckets: int) -> FloatArray:

@@ -16,9 +16,8 @@ from bidpilot.experiments.claims import comparison_table, outcome, profile_table
 from bidpilot.experiments.config import budget_label
 from bidpilot.experiments.evaluate import Contender, Field, Played, play_all
 from bidpilot.experiments.metrics import METRICS
-from bidpilot.experiments.prepare import Arena, describe_days, evaluation_days, prepare
+from bidpilot.experiments.prepare import Arena, describe_days, evaluation_days
 from bidpilot.experiments.run import provenance
-from bidpilot.experiments.source import Source, load_source
 from bidpilot.experiments.statistics import interval
 from bidpilot.experiments.streams import stream
 from bidpilot.experiments.train import load_trained
@@ -31,15 +30,14 @@ if TYPE_CHECKING:
     from bidpilot.agents.base import PolicyConfig
     from bidpilot.ctr.types import FloatArray
     from bidpilot.experiments.run import Run
+    from bidpilot.experiments.source import Source
     from bidpilot.experiments.tuned import Found
 
 ORACLE = "oracle"
 
 
-def compare(run: Run, source: Source | None = None, say: Callable[[str], None] = print) -> pd.DataFrame:
+def compare(run: Run, source: Source, arena: Arena, say: Callable[[str], None] = print) -> pd.DataFrame:
     """Compare the run's baselines, its trained policy if there is one, and the oracle; return results.csv."""
-    source = source or load_source(run.settings)
-    arena = prepare(run, source)
     contenders = [*baselines(run, arena, say=say), *learners(run), oracle()]
     return judge(run, source, contenders, arena)
 

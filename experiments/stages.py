@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bidpilot.experiments.evaluate import Contender
+    from bidpilot.experiments.prepare import Arena
     from bidpilot.experiments.source import Source
     from bidpilot.experiments.train import Session
     from bidpilot.experiments.tune import Task
@@ -142,8 +143,9 @@ class Stages:
         for name in named(self.run.settings.baselines, self.run.settings.auction):
             find_policy(name)  # a wrong name should not cost the time to train
         self.train()
-        results = compare(self.run, self.source, self.say)
-        self._finish(results, self.run)
+        arena = prepare(self.run, self.source)
+        results = compare(self.run, self.source, arena, self.say)
+        self._finish(results, arena, self.run)
         self._tell(track_comparison(self.run))
         return results
 
@@ -152,8 +154,9 @@ class Stages:
         target = Run.create(self.run.folder / "evaluate", self.run.settings)
         target.begin()
         target.note(**self.run.facts)
-        results = judge(self.run, self.source, contenders, prepare(self.run, self.source), target)
-        self._finish(results, target)
+        arena = prepare(self.run, self.source)
+        results = judge(self.run, self.source, contenders, arena, target)
+        self._finish(results, arena, target)
         return results
 
     def export(self, path: Path | None = None) -> Path:
@@ -167,7 +170,7 @@ class Stages:
         if sentence:
             self.say(sentence)
 
-    def _finish(self, results: pd.DataFrame, run: Run) -> None:
+    def _finish(self, results: pd.DataFrame, arena: Arena, run: Run) -> None:
         currency = str(run.facts["log"]["currency"])
         for table in terminal_tables(results, currency, self.console.width):
             self.console.print(table)
@@ -177,7 +180,7 @@ class Stages:
         for line in lines:
             self.say(line)
         self.say(f"intervals: {run.facts['intervals']}")
-        where(self.run, self.source, results, run)
+        where(self.run, self.source, arena, results, run)
         self.say(f"table:  {run.folder / 'results.csv'} (for people: results.md)")
         self.say(f"report: {write_report(run.folder)}")
 

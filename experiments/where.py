@@ -22,7 +22,7 @@ from bidpilot.envs.types import COLUMNS
 from bidpilot.experiments.config import budget_label
 from bidpilot.experiments.fidelity import calibration
 from bidpilot.experiments.fit import load_beliefs
-from bidpilot.experiments.prepare import evaluation_days, prepare
+from bidpilot.experiments.prepare import evaluation_days
 from bidpilot.experiments.streams import stream
 from bidpilot.experiments.train import load_trained
 from bidpilot.experiments.tuned import restore
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from bidpilot.envs.beliefs import Beliefs
     from bidpilot.envs.day import Day
     from bidpilot.envs.types import Campaign
+    from bidpilot.experiments.prepare import Arena
     from bidpilot.experiments.run import Run
     from bidpilot.experiments.source import Source
 
@@ -85,13 +86,15 @@ class Ground:
     campaigns: dict[float, Campaign]
 
 
-def where(run: Run, source: Source, results: pd.DataFrame, to: Run | None = None) -> dict[str, pd.DataFrame]:
+def where(
+    run: Run, source: Source, arena: Arena, results: pd.DataFrame, to: Run | None = None
+) -> dict[str, pd.DataFrame]:
     """Replay the learner and the best baseline of each budget, write TABLES and return them by name.
 
-    results: as results.csv of a comparison of this run. to: where to write, if not into the run itself. A learner that
-    is neither the run's nor a bundle, and a baseline whose settings are no longer known, are left out.
+    arena: that of the comparison. results: as its results.csv. to: where to write, if not into the run itself. A
+    learner that is neither the run's nor a bundle, and a baseline whose settings are no longer known, are left out.
     """
-    beliefs, arena = load_beliefs(run), prepare(run, source)
+    beliefs = load_beliefs(run)
     ground = _ground(run, evaluation_days(run, source, arena.seen), beliefs, arena.full_cost)
     tables: dict[str, list[pd.DataFrame]] = {
         name: [] for name in ("money.csv", "moves.csv", "answers.csv", "limits.csv")

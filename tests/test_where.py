@@ -58,7 +58,7 @@ def played(
         run.finish("train")
         patch.setattr(replaying, "load_trained", lambda _run: (agent, None, None))
         results = judge(run, source, [_learner(agent), _baseline(arena)], arena)
-        tables = where(run, source, results)
+        tables = where(run, source, arena, results)
     return run, results, tables
 
 

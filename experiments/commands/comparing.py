@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -27,6 +27,7 @@ from bidpilot.experiments.commands.options import (
     create_run,
     fail,
     open_run,
+    reading,
     stages_of,
 )
 from bidpilot.experiments.commands.sweep import RayOption
@@ -71,13 +72,7 @@ def compare(
     threads: ThreadsOption = None,
 ) -> None:
     """Fit and train what is missing, then compare the learner with every baseline and the hindsight oracle."""
-    given: dict[str, Any] = {
-        "log": log,
-        "format": format_name,
-        "mapping": mapping,
-        "max_bad": max_bad,
-        "strict": strict,
-    }
+    given = {"log": log} | reading(format_name, mapping, max_bad, strict=strict)
     given |= {"seed": seed, "threads": threads, "budgets": budget, "worth": worth, "scenario": scenario}
     given |= {"learner.steps": steps}
     if run is not None and (out or config or sets or any(value is not None for value in given.values())):

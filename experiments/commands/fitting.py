@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -23,6 +23,7 @@ from bidpilot.experiments.commands.options import (
     ThreadsOption,
     create_run,
     open_run,
+    reading,
     stages_of,
 )
 
@@ -44,13 +45,7 @@ def fit(
     again: AgainOption = False,
 ) -> None:
     """Read a log and fit who clicks and converts and what impressions cost."""
-    given: dict[str, Any] = {
-        "log": log,
-        "format": format_name,
-        "mapping": mapping,
-        "max_bad": max_bad,
-        "strict": strict,
-    }
+    given = {"log": log} | reading(format_name, mapping, max_bad, strict=strict)
     given |= {"seed": seed, "threads": threads, "model.kind": models, "tensorboard": tensorboard}
     stages = stages_of(create_run(given, config, sets, out))
     stages.fit(again=again, resume=resume)

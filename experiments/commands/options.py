@@ -43,6 +43,13 @@ def fail(message: str) -> None:
     sys.exit(2)
 
 
+def reading(
+    format_name: str | None, mapping: Path | None, max_bad: float | None, *, strict: bool | None
+) -> dict[str, Any]:
+    """Return the settings of how a log is read, by name, from a command's options."""
+    return {"format": format_name, "mapping": mapping, "max_bad": max_bad, "strict": strict}
+
+
 def create_run(given: dict[str, Any], config: Path | None, sets: list[str] | None, out: Path | None) -> Run:
     """Open a new run for the given settings."""
     from bidpilot.experiments.config import load_settings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace as changed
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -22,6 +22,7 @@ from bidpilot.experiments.commands.options import (
     create_run,
     fail,
     open_run,
+    reading,
     stages_of,
 )
 
@@ -56,8 +57,7 @@ def replay(
     from bidpilot.experiments.config import load_settings
     from bidpilot.experiments.replay_run import replay_run
 
-    given: dict[str, Any] = {"format": format_name, "mapping": mapping, "max_bad": max_bad, "strict": strict}
-    given |= {"seed": seed}
+    given = reading(format_name, mapping, max_bad, strict=strict) | {"seed": seed}
     if run is not None:
         if out or config or sets or any(value is not None for value in given.values()):
             fail("--run goes on with the settings of that run; give no others but --log, --policy and --budget")
